@@ -1,0 +1,53 @@
+/* loader.h - batches of an image set: shuffled, augmented, normalised, read ahead by threads.
+ *
+ * The batches depend on (seed, epoch) only: the same for any number of threads. The augmentation of
+ * an image depends on (seed, epoch, index of the image in the set). */
+#ifndef DATA_LOADER_H
+#define DATA_LOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data/dataset.h"
+
+struct loader_options {
+    int batch;
+    uint64_t seed;
+    bool shuffle;
+    bool flip; /* horizontally, with probability 1/2 */
+    int crop;  /* pixels of reflected border around the image of which a window of the image's size
+                  is cut at random; 0: none. Reflection leaves out the edge pixel (numpy "reflect")
+                */
+    bool drop_last;          /* leave out the last batch of an epoch when it is not full */
+    int threads;             /* that prepare batches ahead; at least 1 */
+    const float *mean, *std; /* per channel; NULL: the set's own */
+};
+
+struct loader;
+
+/* dataset must outlive the loader. train: which of its two sets. An empty set, or drop_last with
+ * fewer images than a batch, is an error that says so. */
+enum retort_status loader_create(const struct dataset *dataset, bool train,
+                                 const struct loader_options *options, struct loader **loader);
+void loader_destroy(struct loader *loader);
+
+/* Batches in an epoch. */
+int loader_batches(const struct loader *loader);
+
+/* Begin an epoch (also in the middle: at batch number `batch`); read-ahead starts at once. */
+enum retort_status loader_start(struct loader *loader, int epoch, int batch);
+
+struct batch {
+    int n; /* images; less than options.batch only in the last one; 0: the epoch is over */
+    const float *images; /* (options.batch, c, h, w), normalised; rows from n on are zero */
+    const int *labels;   /* (options.batch) */
+};
+
+/* Hand out the next batch of this epoch. It is borrowed until the next call. No allocation. Not
+ * thread-safe: one caller. */
+enum retort_status loader_next(struct loader *loader, struct batch *batch);
+
+/* Seconds that loader_next has waited for the read-ahead since loader_create. */
+double loader_waited(const struct loader *loader);
+
+#endif

@@ -1,0 +1,101 @@
+/* executor.h - a graph compiled for one batch size, precision and purpose.
+ *
+ * Creating one fuses nodes, makes the oneDNN primitives and places every buffer, scratch space
+ * included, in one workspace by lifetime. A step then neither allocates nor reorders activations:
+ * they stay in the blocked layout from the first convolution to the last.
+ *
+ *   EXECUTOR_INFER  batch norm folded into the convolutions, ReLU and residual sums fused; only the
+ *                   taps asked for and the logits outlive the pass.
+ *   EXECUTOR_TRAIN  batch statistics, forward values kept for the backward pass, gradients.
+ *
+ * A backend failure during a step sticks: executor_status gives it, later steps do nothing. */
+#ifndef ENGINE_EXECUTOR_H
+#define ENGINE_EXECUTOR_H
+
+#include "nn/model.h"
+#include "nn/tensor.h"
+
+enum executor_mode { EXECUTOR_INFER, EXECUTOR_TRAIN };
+
+struct executor_options {
+    int batch;
+    enum executor_mode mode;
+    enum precision precision;
+    uint64_t seed; /* of dropout */
+    int tap_count; /* maps to keep for the caller, numbers of graph taps */
+    const int *taps;
+    const bool *tap_diffs; /* train: taps[i] gets a gradient from the caller; NULL: none does */
+    bool input_diff;       /* train: the gradient of the input is wanted too (tests) */
+};
+
+struct executor;
+
+enum retort_status executor_create(const struct graph *graph,
+                                   const struct executor_options *options,
+                                   struct executor **executor);
+void executor_destroy(struct executor *executor);
+
+/* Bytes of workspace: activations, gradients of activations, scratch. Executors that never run at
+ * the same time may share one workspace; what they hand out then lasts until the other one runs. */
+size_t executor_workspace(const struct executor *executor);
+/* Give it its workspace, aligned to MEMORY_ALIGNMENT; NULL: it makes its own. Once, before the
+ * first step. */
+enum retort_status executor_bind(struct executor *executor, void *workspace);
+
+/* Parameters and running statistics in and out, plain layout. Load before the first step. */
+enum retort_status executor_load(struct executor *executor, const struct model *model);
+enum retort_status executor_store(struct executor *executor, struct model *model);
+
+/* images: plain float (batch, c, h, w), borrowed until the backward pass is over. step numbers the
+ * dropout masks. */
+void executor_forward(struct executor *executor, const float *images, uint32_t step);
+/* Turns diff_logits and the diff_taps, which the caller has filled, into gradients (overwritten).
+ */
+void executor_backward(struct executor *executor);
+enum retort_status executor_status(const struct executor *executor);
+
+/* ---- what it hands out; valid after executor_bind, the same addresses for its whole life ---- */
+
+float *executor_logits(const struct executor *executor); /* (batch, classes) */
+float *
+executor_diff_logits(const struct executor *executor); /* (batch, classes), filled by the caller */
+struct tensor executor_tap(const struct executor *executor, int i);
+struct tensor executor_diff_tap(const struct executor *executor, int i);
+const float *executor_input_diff(const struct executor *executor); /* (batch, c, h, w) */
+
+/* Shapes of the taps before executor_bind too (data is NULL then). */
+
+/* All trained parameters and their gradients as flat arrays of equal layout (the kernels' own,
+ * padding zero): an optimizer needs no more. A segment is one parameter. */
+struct parameter_segment {
+    size_t offset, count;
+    int parameter; /* in graph.parameters */
+};
+struct parameter_view {
+    float *values, *gradients;
+    size_t count;
+    int segment_count;
+    const struct parameter_segment *segments;
+};
+struct parameter_view executor_parameters(const struct executor *executor);
+
+/* Move one array of that layout (gradients, momentum) from and to plain arrays, plain[i] for
+ * graph.parameters[i] (NULL: skip; running statistics are always skipped). */
+enum retort_status executor_flat_to_plain(const struct executor *executor, const float *flat,
+                                          float *const *plain);
+enum retort_status executor_plain_to_flat(const struct executor *executor, float *const *plain,
+                                          float *flat);
+
+/* ---- looking at it ---- */
+
+struct executor_step {
+    const char *kind, *name; /* "conv forward jit:avx512_core", "stage1.block1.conv1" */
+    double flops, bytes;     /* 0: not counted */
+    double seconds;          /* in all since profiling was switched on */
+    long runs;
+};
+int executor_step_count(const struct executor *executor);
+struct executor_step executor_step(const struct executor *executor, int i);
+void executor_profile(struct executor *executor, bool on);
+
+#endif

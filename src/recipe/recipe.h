@@ -1,0 +1,105 @@
+/* recipe.h - an experiment as a file: what a user may say, checked before anything runs.
+ *
+ * The structs below are described by setting tables (base/settings.h) in recipe.c; from the tables
+ * a libcyaml schema is made, by which a file is parsed. recipe_load fails with file, line where
+ * known, what was found and what was wanted, for: unknown keys, wrong types, values out of range,
+ * unknown network families, options, taps, losses and data sets, and combinations that cannot work.
+ */
+#ifndef RECIPE_RECIPE_H
+#define RECIPE_RECIPE_H
+
+#include <stdint.h>
+
+#include "base/settings.h"
+#include "distill/loss.h"
+
+enum budget { BUDGET_QUICK, BUDGET_FULL }; /* 30 epochs one-cycle; 200 epochs stepped */
+enum schedule_kind { SCHEDULE_AUTO, SCHEDULE_ONE_CYCLE, SCHEDULE_STEP, SCHEDULE_CONSTANT };
+enum decay_scope {
+    DECAY_ALL,
+    DECAY_WEIGHTS
+}; /* all parameters; convolution and linear weights only */
+
+struct recipe_data {
+    const char *set, *path;   /* path "": the format's default place */
+    struct text_list augment; /* of "flip", "crop" */
+    int pad;                  /* pixels of reflected border that crop cuts from */
+    int limit, test_limit;    /* images per class, 0 = all */
+    int loader_threads;
+};
+
+/* How a network is trained. After recipe_load every field is resolved: 0 or auto no longer occur.
+ */
+struct recipe_train {
+    int budget; /* enum budget: gives epochs, schedule and lr where they are not given */
+    int epochs; /* 0: the budget's */
+    int batch;
+    double lr; /* peak learning rate; 0: the schedule's default (one-cycle 0.2, step 0.1) */
+    double momentum;
+    bool nesterov;
+    double weight_decay;
+    int decay;     /* enum decay_scope */
+    int schedule;  /* enum schedule_kind */
+    double warmup; /* one-cycle: share of the steps that rise linearly from 0 to lr; then linear to
+                      0 */
+    struct int_list milestones; /* step: percent of the epochs at which lr is multiplied by gamma */
+    double gamma;
+};
+
+struct recipe_teacher {
+    const char *network;      /* "" when weights are given */
+    int count;                /* teachers to train, from seeds seed, seed + 1, ... */
+    struct text_list weights; /* model files instead of training; relative to the working folder */
+    struct recipe_train train;
+};
+
+struct recipe_student {
+    const char *network;
+    bool baseline; /* also train the student without a teacher, at equal budget */
+    struct recipe_train train;
+};
+
+struct recipe_losses {
+    void *settings[LOSS_COUNT]; /* by enum loss_kind: that loss's settings, NULL: no part */
+};
+
+struct recipe_stage {
+    int epochs; /* 0: the student's epochs (one stage only) */
+    struct recipe_losses losses;
+};
+
+struct recipe_distill {
+    struct text_list taps;    /* empty: all taps of the student's family that the teacher has too */
+    struct group_list stages; /* of struct recipe_stage */
+};
+
+struct recipe {
+    const char *name;
+    int seed;
+    int threads;   /* 0: one for each core that this process may use */
+    int precision; /* enum precision */
+    struct recipe_data data;
+    struct recipe_teacher teacher;
+    struct recipe_student student;
+    struct recipe_distill distill;
+    struct arena arena; /* owns all of it */
+};
+
+/* The table of struct recipe, for --help and docs. */
+extern const struct setting_table recipe_settings;
+
+/* Read, override, resolve, check. overrides: "key.path=value" texts (--set), applied before the
+ * check; lists take an index: "distill.stages.0.losses.kl.temperature=4". Release with
+ * recipe_release. */
+enum retort_status recipe_load(const char *path, const char *const *overrides, int override_count,
+                               struct recipe *recipe);
+void recipe_release(struct recipe *recipe);
+
+/* The resolved recipe as YAML, which recipe_load reads back to an equal recipe. The caller frees
+ * *text. */
+enum retort_status recipe_print(const struct recipe *recipe, char **text);
+
+/* Epochs of the student in all stages: the budget that the plain student gets too. */
+int recipe_student_epochs(const struct recipe *recipe);
+
+#endif
