@@ -93,7 +93,7 @@ void settings_describe(const struct setting *row, char *text, size_t size)
     }
 }
 
-struct setting setting_item(const struct setting *row)
+struct setting settings_item(const struct setting *row)
 {
     struct setting item = *row;
     if (row->type == SETTING_INTS)
@@ -207,6 +207,13 @@ enum retort_status refuse_name(const struct place *place, const struct setting_t
                   nearest ? nearest : "", nearest ? "?)" : "", known);
 }
 
+enum retort_status settings_unknown(enum retort_status status, const struct setting_table *table,
+                                    const char *where, const char *name)
+{
+    struct place root = place_root(where, ".", status);
+    return refuse_name(&root, table, name);
+}
+
 /* ---- check ---- */
 
 static bool in_range(const struct setting *row, double value)
@@ -245,7 +252,7 @@ static enum retort_status check_choice(const struct setting *row, int index,
 static enum retort_status check_ints(const struct setting *row, const struct int_list *list,
                                      const struct place *place)
 {
-    struct setting item = setting_item(row);
+    struct setting item = settings_item(row);
     for (int i = 0; i < list->count; i++) {
         struct place at = place_item(place, i);
         TRY(check_number(&item, list->items[i], &at));
@@ -256,7 +263,7 @@ static enum retort_status check_ints(const struct setting *row, const struct int
 static enum retort_status check_texts(const struct setting *row, const struct text_list *list,
                                       const struct place *place)
 {
-    struct setting item = setting_item(row);
+    struct setting item = settings_item(row);
     for (int i = 0; i < list->count; i++) {
         struct place at = place_item(place, i);
         bool known = !row->choices;

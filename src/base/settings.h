@@ -113,6 +113,15 @@ json_t *settings_json(const struct setting_table *table, const void *target);
 enum retort_status settings_from_json(const struct setting_table *table, void *target,
                                       const char *where, const json_t *object, struct arena *arena);
 
+/* Fail with status and "WHERE.NAME: unknown setting (did you mean ...?), known are ..."; where NULL
+ * or "": without it. */
+enum retort_status settings_unknown(enum retort_status status, const struct setting_table *table,
+                                    const char *where, const char *name);
+
+/* A list's row as the type of its items: INT for INTS, CHOICE or TEXT for TEXTS; others as they
+ * are. */
+struct setting settings_item(const struct setting *row);
+
 /* "a number from 0 to 1", "one of A, B", "true or false": what a row accepts, in words, into
  * text of at most `size` bytes. */
 void settings_describe(const struct setting *row, char *text, size_t size);

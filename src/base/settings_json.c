@@ -164,7 +164,7 @@ static enum retort_status read_ints(const struct setting *row, struct int_list *
     void *items;
     TRY(take_items(row, value, sizeof(int), arena, place, &list->count, &items));
     list->items = items;
-    struct setting item = setting_item(row);
+    struct setting item = settings_item(row);
     for (int i = 0; i < list->count; i++) {
         struct place at = place_item(place, i);
         TRY(read_int(&item, &list->items[i], json_array_get(value, (size_t)i), &at));
@@ -179,7 +179,7 @@ static enum retort_status read_texts(const struct setting *row, struct text_list
     void *items;
     TRY(take_items(row, value, sizeof(char *), arena, place, &list->count, &items));
     list->items = items;
-    struct setting item = setting_item(row);
+    struct setting item = settings_item(row);
     for (int i = 0; i < list->count; i++) {
         struct place at = place_item(place, i);
         TRY(read_text(&item, &list->items[i], json_array_get(value, (size_t)i), arena, &at));

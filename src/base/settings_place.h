@@ -33,9 +33,6 @@ enum retort_status refuse_name(const struct place *place, const struct setting_t
 enum retort_status check_field(const struct setting *row, const void *field,
                                const struct place *place);
 
-/* The row as the type of its items: INT for INTS, TEXT or CHOICE's words for TEXTS. */
-struct setting setting_item(const struct setting *row);
-
 static inline void *field_of(const struct setting *row, void *target)
 {
     return (char *)target + row->offset;

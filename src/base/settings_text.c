@@ -138,7 +138,7 @@ static enum retort_status set_ints(const struct setting *row, struct int_list *f
     void *items;
     TRY(arena_take(arena, (size_t)texts.count * sizeof(int), &items));
     struct int_list list = {texts.count, items};
-    struct setting item = setting_item(row);
+    struct setting item = settings_item(row);
     for (int i = 0; i < list.count; i++) {
         struct place at = place_item(place, i);
         if (!read_int(texts.items[i], &list.items[i]))

@@ -286,6 +286,11 @@ static void a_description_fits_its_room(void **state)
     settings_describe(settings_find(&table, "rate"), whole, sizeof(whole));
     assert_string_equal(whole, "a number from 0 to 1");
     assert_null(settings_find(&table, "dept"));
+    assert_fails(settings_unknown(RETORT_FORMAT, &table, "a.b", "dept"), RETORT_FORMAT,
+                 "a.b.dept: unknown setting (did you mean depth?), known are depth, rate");
+    struct setting item = settings_item(settings_find(&table, "augment"));
+    settings_describe(&item, whole, sizeof(whole));
+    assert_string_equal(whole, "one of flip, crop");
 }
 
 int main(void)
