@@ -1,5 +1,5 @@
 /* test_safetensors.c - what is written can be read; what is damaged is refused and does no harm. */
-#include "support.h"
+#include "golden.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -305,6 +305,23 @@ static void outside_files_are_read(void **state)
     globfree(&found);
 }
 
+static void an_outside_case_gives_tensors_numbers_and_tolerance(void **state)
+{
+    struct golden golden;
+    golden_open(&golden, "op_add");
+    const float *a = golden_floats(&golden, "a", GOLDEN_DIMS(2, 5, 7, 9));
+    const float *b = golden_floats(&golden, "b", GOLDEN_DIMS(2, 5, 7, 9));
+    float sum[2 * 5 * 7 * 9];
+    for (int i = 0; i < 2 * 5 * 7 * 9; i++)
+        sum[i] = a[i] + b[i];
+    golden_check(&golden, "y", sum, "y", 2);
+    assert_string_equal(golden_text(&golden, "op"), "add");
+    double largest = golden_number(&golden, "max_abs.grad");
+    assert_true(golden_tolerance(&golden, "grad", 2) >= 4 * 6e-8 * largest);
+    assert_false(golden_has(&golden, "c"));
+    golden_close(&golden);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +337,7 @@ int main(void)
         cmocka_unit_test(what_could_not_be_read_again_is_not_written),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(outside_files_are_read),
+        cmocka_unit_test(an_outside_case_gives_tensors_numbers_and_tolerance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
