@@ -41,7 +41,7 @@ struct safetensors {
     struct safetensor *tensors; /* in the order of their bytes */
     json_t *metadata;           /* object of texts; empty when the file has none */
     struct arena arena;         /* owns names and tensors */
-    unsigned char *bytes;       /* the file */
+    unsigned char *bytes;       /* what lay behind the header */
 };
 
 /* Read and check a whole file (at most 8 GiB). Release with safetensors_release, which accepts a
@@ -58,12 +58,14 @@ const struct safetensor *safetensors_find(const struct safetensors *file, const 
 const char *safetensors_metadata(const struct safetensors *file, const char *key);
 
 /* Write count tensors in the order given, whole or not at all (file.h). metadata is an object of
- * texts; its keys are written sorted, so that equal content gives equal bytes. Data begins at a
- * multiple of 8 bytes. */
+ * texts, or NULL; keys are written sorted, so that equal content gives equal bytes. Data begins at
+ * a multiple of 8 bytes. A name given twice, or bytes that are not what the shape asks for, are
+ * RETORT_INVALID. */
 enum retort_status safetensors_write(const char *path, const struct safetensor *tensors, int count,
                                      const json_t *metadata);
 
-/* Bytes of one element. */
+/* Bytes of one element, and the type's name in files. */
 size_t safetensors_size(enum safetensors_type type);
+const char *safetensors_type_name(enum safetensors_type type);
 
 #endif

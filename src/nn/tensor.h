@@ -7,8 +7,29 @@
 #define NN_TENSOR_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 enum precision { PRECISION_F32, PRECISION_BF16 };
+
+/* bf16 is the upper half of a float; stored as uint16_t. */
+static inline float bf16_to_float(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+/* To nearest, ties to even; NaN stays NaN. */
+static inline uint16_t bf16_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40); /* quiet: cutting could leave infinity */
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 struct tensor {
     enum precision type;
