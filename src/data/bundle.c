@@ -39,8 +39,10 @@ struct stream {
 static enum retort_status fail_archive(struct archive *archive)
 {
     const char *sentence = archive_error_string(archive);
-    return fail(archive_errno(archive) == ENOMEM ? RETORT_MEMORY : RETORT_FORMAT, "%s",
-                sentence ? sentence : "cannot be read");
+    if (archive_errno(archive) == ENOMEM)
+        return fail(RETORT_MEMORY, "out of memory");
+    return fail(RETORT_FORMAT, "truncated or corrupt (%s)",
+                sentence ? sentence : "no more is known");
 }
 
 /* The CRC of RFC 1952, section 8: polynomial 0xedb88320, reflected. */
@@ -296,7 +298,11 @@ static la_ssize_t feed_tar(struct archive *tar, void *context, const void **data
 static enum retort_status fail_tar(struct sweep *sweep)
 {
     /* A sentence of the stream is the cause of what tar says about it, and still recorded. */
-    return sweep->stream.status != RETORT_OK ? sweep->stream.status : fail_archive(sweep->tar);
+    if (sweep->stream.status != RETORT_OK)
+        return sweep->stream.status;
+    if (archive_format(sweep->tar) == 0)
+        return fail(RETORT_FORMAT, "no tar archive found, a folder, tar, tar.gz or tar.xz wanted");
+    return fail_archive(sweep->tar);
 }
 
 /* The base name of an entry in the archive's root or in a folder there; NULL for any other. */

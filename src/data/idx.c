@@ -47,8 +47,8 @@ static enum retort_status read_header(const struct bundle_member *file, int rank
     }
     size_t item = rank == IMAGE_RANK ? SIDE * SIDE : 1, values = file->bytes.size - header;
     if (values != dims[0] * (uint64_t)item)
-        return fail(RETORT_FORMAT, "%s: header promises %u items of %zu bytes, %zu bytes found",
-                    file->where, dims[0], item, values);
+        return fail(RETORT_FORMAT, "%s: %zu bytes found, its header wants %u items of %zu",
+                    file->where, values, dims[0], item);
     if (values == 0)
         return fail(RETORT_FORMAT, "%s: holds no items", file->where);
     return RETORT_OK;
