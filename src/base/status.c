@@ -12,7 +12,7 @@ const char *retort_message(void)
     return message;
 }
 
-enum retort_status fail(enum retort_status status, const char *format, ...)
+void status_record(const char *format, ...)
 {
     /* Formatted aside first: an argument may be retort_message() itself. */
     char sentence[sizeof(message)];
@@ -21,10 +21,9 @@ enum retort_status fail(enum retort_status status, const char *format, ...)
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     memcpy(message, sentence, sizeof(message));
-    return status;
 }
 
-enum retort_status fail_in(enum retort_status status, const char *format, ...)
+void status_prefix(const char *format, ...)
 {
     char sentence[sizeof(message)];
     va_list arguments;
@@ -39,5 +38,4 @@ enum retort_status fail_in(enum retort_status status, const char *format, ...)
         sentence[(size_t)length + 2 + rest] = '\0';
     }
     memcpy(message, sentence, sizeof(message));
-    return status;
 }
