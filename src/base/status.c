@@ -23,7 +23,7 @@ void status_record(const char *format, ...)
     memcpy(message, sentence, sizeof(message));
 }
 
-void status_prefix(const char *format, ...)
+enum retort_status fail_in(enum retort_status status, const char *format, ...)
 {
     char sentence[sizeof(message)];
     va_list arguments;
@@ -38,4 +38,5 @@ void status_prefix(const char *format, ...)
         sentence[(size_t)length + 2 + rest] = '\0';
     }
     memcpy(message, sentence, sizeof(message));
+    return status;
 }

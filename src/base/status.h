@@ -16,10 +16,10 @@
 #define fail(status, ...) (status_record(__VA_ARGS__), (status))
 
 /* Put "prefix: " before the recorded sentence and give the status: says where, one level up. */
-#define fail_in(status, ...) (status_prefix(__VA_ARGS__), (status))
+enum retort_status fail_in(enum retort_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 void status_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void status_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define TRY(expression)                                                                            \
     do {                                                                                           \
