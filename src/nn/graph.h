@@ -120,7 +120,8 @@ bool parameter_trains(const struct parameter *parameter);
 /* ---- files ---- */
 
 /* A JSON object from which graph_from_json makes an equal graph:
- * {"input": [c,h,w], "network": "...", "nodes": [{"op", "name", "inputs": [..], attributes...}],
+ * {"network", "input": [c, h, w], "nodes": [{"op", "name", "inputs", "attributes"}], "taps": {name: node}};
+ * the input node is not listed and has number 0. */
  * "taps": {name: node}} */
 json_t *graph_json(const struct graph *graph);
 /* Hostile input is expected: anything that is not a graph is RETORT_FORMAT, prefixed by where. */
