@@ -100,6 +100,8 @@ struct setting settings_item(const struct setting *row)
         item.type = SETTING_INT;
     else if (row->type == SETTING_TEXTS)
         item.type = row->choices ? SETTING_CHOICE : SETTING_TEXT;
+    else if (row->type == SETTING_GROUPS)
+        item.type = SETTING_GROUP;
     return item;
 }
 

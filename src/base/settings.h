@@ -118,8 +118,8 @@ enum retort_status settings_from_json(const struct setting_table *table, void *t
 enum retort_status settings_unknown(enum retort_status status, const struct setting_table *table,
                                     const char *where, const char *name);
 
-/* A list's row as the type of its items: INT for INTS, CHOICE or TEXT for TEXTS; others as they
- * are. */
+/* A list's row as the type of its items: INT for INTS, CHOICE or TEXT for TEXTS, GROUP for GROUPS;
+ * others as they are. */
 struct setting settings_item(const struct setting *row);
 
 /* "a number from 0 to 1", "one of A, B", "true or false": what a row accepts, in words, into
