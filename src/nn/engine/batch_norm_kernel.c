@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
-#include "nn/engine/vector.h"
+#include "nn/vector.h"
 
 enum { GROUP_BYTES = 8 << 20, SUMS = 2 * LANES };
 
