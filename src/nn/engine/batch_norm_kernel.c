@@ -333,7 +333,7 @@ static void finish_statistics(const struct batch_norm_shape *shape, const struct
 static void affine(const float *scale, const float *shift, const float *mean, const float *inverse,
                    int block, int from, struct coefficients *c)
 {
-    float a[LANES], b[LANES];
+    float a[LANES] = {0}, b[LANES] = {0};
     for (int i = 0; i < block; i++) {
         a[i] = scale[from + i] * inverse[from + i];
         b[i] = shift[from + i] - mean[from + i] * a[i];
@@ -427,7 +427,7 @@ static void finish_backward_sums(const struct batch_norm_shape *shape, const str
 static void backward_coefficients(const struct plane *plane, const struct batch_norm_backward *data,
                                   int block, int from, struct coefficients *c)
 {
-    float p[LANES], q[LANES], r[LANES];
+    float p[LANES] = {0}, q[LANES] = {0}, r[LANES] = {0};
     double count = (double)plane->count / block * plane->runs;
     for (int i = 0; i < block; i++) {
         int k = from + i;
