@@ -32,7 +32,8 @@ enum retort_status retort_network_open(const char *what, int classes, const int 
     enum retort_status status =
         file_exists(what)
             ? open_file(what, made)
-            : network_build(what, classes, (struct shape){input[0], input[1], input[2]}, &made->model.graph);
+            : network_build(what, classes, (struct shape){input[0], input[1], input[2]},
+                            &made->model.graph);
     if (status == RETORT_OK)
         *network = made;
     else
@@ -95,12 +96,14 @@ const char *retort_network_help(int index)
     for (int f = 0; network_families[f]; f++) {
         const struct setting_table *table = network_families[f]->settings;
         if (index == 0) {
-            snprintf(line, sizeof(line), "%s: %s", network_families[f]->name, network_families[f]->help);
+            snprintf(line, sizeof(line), "%s: %s", network_families[f]->name,
+                     network_families[f]->help);
             return line;
         }
         if (--index < table->count) {
             const struct setting *row = &table->rows[index];
-            snprintf(line, sizeof(line), "  %s=%s  %s", row->name, row->fallback ? row->fallback : "", row->help);
+            snprintf(line, sizeof(line), "  %s=%s  %s", row->name,
+                     row->fallback ? row->fallback : "", row->help);
             return line;
         }
         index -= table->count;
