@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file's numbers are little-endian");
 
@@ -128,22 +129,6 @@ static enum retort_status parse_entry(const json_t *json, size_t size, struct pl
     return RETORT_OK;
 }
 
-/* An object of texts without embedded zeros. */
-static enum retort_status check_metadata(enum retort_status status, const json_t *metadata)
-{
-    if (!json_is_object(metadata))
-        return fail(status, "%s is no object", metadata_key);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)metadata, key, value)
-    {
-        const char *text = json_string_value(value);
-        if (!text || strlen(text) != json_string_length(value))
-            return fail(status, "%s: the value of \"%.80s\" is no text", metadata_key, key);
-    }
-    return RETORT_OK;
-}
-
 /* By offset; empty tensors come before what begins where they lie. */
 static int compare_places(const void *left, const void *right)
 {
@@ -223,7 +208,7 @@ static enum retort_status parse_header(const json_t *header, size_t size, struct
     file->metadata = metadata ? json_incref(metadata) : json_object();
     if (!file->metadata)
         return fail(RETORT_MEMORY, "out of memory");
-    TRY(check_metadata(RETORT_FORMAT, file->metadata));
+    TRY(json_check_texts(metadata_key, file->metadata));
     file->count = (int)json_object_size(header) - (metadata != NULL);
     void *places;
     TRY(memory_zeroed((size_t)file->count, sizeof(struct place), &places));
@@ -258,14 +243,8 @@ static enum retort_status parse_bytes(const struct file_bytes *bytes, struct saf
 {
     size_t length;
     TRY(header_length(bytes, &length));
-    json_error_t error;
-    json_t *header =
-        json_loadb((char *)bytes->data + LENGTH_BYTES, length, JSON_REJECT_DUPLICATES, &error);
-    if (!header)
-        return json_error_code(&error) == json_error_out_of_memory
-                   ? fail(RETORT_MEMORY, "out of memory")
-                   : fail(RETORT_FORMAT, "its header is no JSON: %s (byte %d)", error.text,
-                          error.position);
+    json_t *header;
+    TRY(json_parse("its header", (char *)bytes->data + LENGTH_BYTES, length, &header));
     size_t size = bytes->size - LENGTH_BYTES - length;
     memmove(bytes->data, bytes->data + LENGTH_BYTES + length, size);
     enum retort_status status = parse_header(header, size, file);
@@ -372,30 +351,39 @@ static enum retort_status add_entries(json_t *header, const struct safetensor *t
     return RETORT_OK;
 }
 
+static enum retort_status add_metadata(json_t *header, const json_t *metadata)
+{
+    if (!metadata || !json_object_size(metadata))
+        return RETORT_OK;
+    if (json_check_texts(metadata_key, metadata) != RETORT_OK)
+        return RETORT_INVALID;
+    if (json_object_set(header, metadata_key, (json_t *)metadata))
+        return fail(RETORT_MEMORY, "out of memory");
+    return RETORT_OK;
+}
+
 /* text [out] the header as JSON, released with free(). */
 static enum retort_status make_header(const struct safetensor *tensors, int count,
                                       const json_t *metadata, char **text)
 {
+    char *made = NULL;
+    enum retort_status status;
     json_t *header = json_object();
     if (!header)
         return fail(RETORT_MEMORY, "out of memory");
-    enum retort_status status = add_entries(header, tensors, count);
-    if (status == RETORT_OK && metadata && json_object_size(metadata)) {
-        status = check_metadata(RETORT_INVALID, metadata);
-        if (status == RETORT_OK && json_object_set(header, metadata_key, (json_t *)metadata))
-            status = fail(RETORT_MEMORY, "out of memory");
-    }
-    char *made = status == RETORT_OK ? json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    TRY_DONE(add_entries(header, tensors, count));
+    TRY_DONE(add_metadata(header, metadata));
+    made = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!made)
+        TRY_DONE(fail(RETORT_MEMORY, "out of memory"));
+    if (strlen(made) > HEADER_LIMIT - WRITE_ALIGNMENT)
+        TRY_DONE(fail(RETORT_INVALID, "a header of %zu bytes, at most %d are allowed", strlen(made),
+                      HEADER_LIMIT - WRITE_ALIGNMENT));
+    *text = made;
+    made = NULL;
+done:
+    free(made);
     json_decref(header);
-    if (status == RETORT_OK && !made)
-        status = fail(RETORT_MEMORY, "out of memory");
-    if (status == RETORT_OK && strlen(made) > HEADER_LIMIT - WRITE_ALIGNMENT) {
-        status = fail(RETORT_INVALID, "a header of %zu bytes, at most %d are allowed", strlen(made),
-                      HEADER_LIMIT - WRITE_ALIGNMENT);
-        free(made);
-    }
-    if (status == RETORT_OK)
-        *text = made;
     return status;
 }
 

@@ -281,6 +281,41 @@ static void what_could_not_be_read_again_is_not_written(void **state)
     assert_false(file_exists(path));
 }
 
+static int allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+/* Only jansson's allocations can be made to fail from here; when a text's fails it calls the token
+ * invalid, hence RETORT_FORMAT. */
+static void memory_that_runs_out_is_a_clean_failure(void **state)
+{
+    struct file_bytes bytes = write_sample("kept");
+    json_t *metadata = sample_metadata();
+    struct safetensors file;
+    enum retort_status status = RETORT_MEMORY;
+    for (int k = 0; status != RETORT_OK; k++) {
+        json_set_alloc_funcs(failing_malloc, free);
+        allocations_left = k;
+        status = safetensors_write(support_path("kept"), sample, 1, metadata);
+        json_set_alloc_funcs(malloc, free);
+        assert_true(status == RETORT_OK || status == RETORT_MEMORY);
+    }
+    status = RETORT_MEMORY;
+    for (int k = 0; status != RETORT_OK; k++) {
+        json_set_alloc_funcs(failing_malloc, free);
+        allocations_left = k;
+        status = safetensors_parse("memory", bytes.data, bytes.size, &file);
+        json_set_alloc_funcs(malloc, free);
+        assert_true(status == RETORT_OK || status == RETORT_MEMORY || status == RETORT_FORMAT);
+    }
+    safetensors_release(&file);
+    json_decref(metadata);
+    free(bytes.data);
+}
+
 static void missing_files_are_named(void **state)
 {
     struct safetensors file;
@@ -335,6 +370,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(no_damaged_byte_of_the_header_does_harm),
         cmocka_unit_test(what_could_not_be_read_again_is_not_written),
+        cmocka_unit_test(memory_that_runs_out_is_a_clean_failure),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(outside_files_are_read),
         cmocka_unit_test(an_outside_case_gives_tensors_numbers_and_tolerance),

@@ -40,12 +40,15 @@ KERNEL_INLINE void run_sums(enum precision type, int block, const void *x, size_
         q0 += d0 * d0;
         q1 += d1 * d1;
     }
-    for (; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
-        vector d = vector_load(type, x, at, lanes) - x0;
-        if (lanes < LANES)
-            for (int i = lanes; i < LANES; i++)
-                d[i] = 0;
+    for (; at + LANES <= count; at += LANES) {
+        vector d = vector_load(type, x, at, LANES) - x0;
+        s0 += d;
+        q0 += d * d;
+    }
+    if (at < count) {
+        vector d = vector_load(type, x, at, (int)(count - at)) - x0;
+        for (int i = (int)(count - at); i < LANES; i++)
+            d[i] = 0;
         s0 += d;
         q0 += d * d;
     }
@@ -55,60 +58,77 @@ KERNEL_INLINE void run_sums(enum precision type, int block, const void *x, size_
     memcpy(sums + LANES, &q0, sizeof(q0));
 }
 
-KERNEL_INLINE void run_apply(enum precision type, bool relu, const void *x, const void *residual,
-                             void *y, size_t count, const struct coefficients *c)
+/* The loops below run over whole vectors and treat the half vector that may be left apart, so that the
+ * number of lanes is a constant where it matters. */
+#define EACH_VECTOR(count, body)                        \
+    do {                                                \
+        size_t at = 0;                                  \
+        for (; at + LANES <= (count); at += LANES) {    \
+            enum { lanes = LANES };                     \
+            body;                                       \
+        }                                               \
+        if (at < (count)) {                             \
+            const int lanes = (int)((count) - at);      \
+            body;                                       \
+        }                                               \
+    } while (0)
+
+KERNEL_INLINE void run_apply(enum precision type, bool relu, const void *x, const void *residual, void *y,
+                             size_t count, const struct coefficients *coefficients)
 {
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
-        vector v = vector_load(type, x, at, lanes) * c->a + c->b;
+    const vector a = coefficients->a, b = coefficients->b;
+    EACH_VECTOR(count, {
+        vector v = vector_load(type, x, at, lanes) * a + b;
         if (residual)
             v += vector_load(type, residual, at, lanes);
         vector_store(type, y, at, lanes, relu ? vector_relu(v) : v);
-    }
+    });
 }
 
 /* The gradient before normalisation at one place: all diffs, cut where the ReLU cut. */
-KERNEL_INLINE vector masked(enum precision type, bool relu, const void *const *diffs,
-                            int diff_count, const void *y, vector x, const struct coefficients *c,
-                            size_t at, int lanes)
+KERNEL_INLINE vector masked(enum precision type, bool relu, const void *const *diffs, int diff_count, const void *y,
+                            vector x, vector a, vector b, size_t at, int lanes)
 {
     vector g = vector_load(type, diffs[0], at, lanes);
-    for (int i = 1; i < diff_count; i++)
+    if (diff_count > 1)
+        g += vector_load(type, diffs[1], at, lanes);
+    for (int i = 2; i < diff_count; i++)
         g += vector_load(type, diffs[i], at, lanes);
     if (!relu)
         return g;
-    return vector_where_positive(y ? vector_load(type, y, at, lanes) : x * c->a + c->b, g);
+    return vector_where_positive(y ? vector_load(type, y, at, lanes) : x * a + b, g);
 }
 
 /* Sums of g and of g (x - mean); stores g when wanted. */
-KERNEL_INLINE void run_backward_sums(enum precision type, bool relu, const void *const *diffs,
-                                     int diff_count, const void *y, const void *x, void *g_out,
-                                     size_t count, const struct coefficients *c, float *sums)
+KERNEL_INLINE void run_backward_sums(enum precision type, bool relu, const void *const *diffs, int diff_count,
+                                     const void *y, const void *x, void *g_out, size_t count,
+                                     const struct coefficients *coefficients, float *sums)
 {
+    const vector a = coefficients->a, b = coefficients->b, mean = coefficients->mean;
     vector s = {0}, p = {0};
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
+    EACH_VECTOR(count, {
         vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, diff_count, y, v, c, at, lanes);
+        vector g = masked(type, relu, diffs, diff_count, y, v, a, b, at, lanes);
         if (g_out)
             vector_store(type, g_out, at, lanes, g);
         s += g;
-        p += g * (v - c->mean);
-    }
+        p += g * (v - mean);
+    });
     memcpy(sums, &s, sizeof(s));
     memcpy(sums + LANES, &p, sizeof(p));
 }
 
-KERNEL_INLINE void run_backward_apply(enum precision type, bool relu, const void *const *diffs,
-                                      int diff_count, const void *y, const void *x, void *dx,
-                                      size_t count, const struct coefficients *c)
+KERNEL_INLINE void run_backward_apply(enum precision type, bool relu, const void *const *diffs, const void *y,
+                                      const void *x, void *dx, size_t count,
+                                      const struct coefficients *coefficients)
 {
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
+    const vector a = coefficients->a, b = coefficients->b;
+    const vector p = coefficients->p, q = coefficients->q, r = coefficients->r;
+    EACH_VECTOR(count, {
         vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, diff_count, y, v, c, at, lanes);
-        vector_store(type, dx, at, lanes, g * c->p + v * c->q + c->r);
-    }
+        vector g = masked(type, relu, diffs, 1, y, v, a, b, at, lanes);
+        vector_store(type, dx, at, lanes, g * p + v * q + r);
+    });
 }
 
 /* ---- the levels ---- */
@@ -163,19 +183,24 @@ KERNEL_INLINE void apply_any(const struct run *r)
         BY_TYPE(r, run_apply(type, relu, r->x, NULL, r->out, r->count, r->c));
 }
 
+/* The common cases are compiled apart: one gradient through a batch norm + ReLU; two that meet at a
+ * residual sum. */
 KERNEL_INLINE void backward_sums_any(const struct run *r)
 {
-    if (r->diff_count == 1 && !r->g)
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, r->y, r->x, NULL, r->count, r->c,
-                                     r->sums));
+    if (r->diff_count == 1 && !r->g && !r->y)
+        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, NULL, r->x, NULL, r->count, r->c, r->sums));
+    else if (r->diff_count == 2 && r->g && r->y)
+        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 2, r->y, r->x, r->g, r->count, r->c, r->sums));
     else
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, r->diff_count, r->y, r->x, r->g,
-                                     r->count, r->c, r->sums));
+        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, r->diff_count, r->y, r->x, r->g, r->count, r->c, r->sums));
 }
 
 KERNEL_INLINE void backward_apply_any(const struct run *r)
 {
-    BY_TYPE(r, run_backward_apply(type, relu, r->diffs, 1, r->y, r->x, r->out, r->count, r->c));
+    if (r->y)
+        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, r->y, r->x, r->out, r->count, r->c));
+    else
+        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, NULL, r->x, r->out, r->count, r->c));
 }
 
 struct run_kernels {
@@ -308,7 +333,7 @@ static void finish_statistics(const struct batch_norm_shape *shape, const struct
 static void affine(const float *scale, const float *shift, const float *mean, const float *inverse,
                    int block, int from, struct coefficients *c)
 {
-    float a[LANES], b[LANES];
+    float a[LANES] = {0}, b[LANES] = {0};
     for (int i = 0; i < block; i++) {
         a[i] = scale[from + i] * inverse[from + i];
         b[i] = shift[from + i] - mean[from + i] * a[i];
@@ -402,7 +427,7 @@ static void finish_backward_sums(const struct batch_norm_shape *shape, const str
 static void backward_coefficients(const struct plane *plane, const struct batch_norm_backward *data,
                                   int block, int from, struct coefficients *c)
 {
-    float p[LANES], q[LANES], r[LANES];
+    float p[LANES] = {0}, q[LANES] = {0}, r[LANES] = {0};
     double count = (double)plane->count / block * plane->runs;
     for (int i = 0; i < block; i++) {
         int k = from + i;
