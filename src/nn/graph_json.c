@@ -141,5 +141,5 @@ enum retort_status graph_from_json(const json_t *object, const char *where, stru
         return RETORT_OK;
     }
     graph_release(&made);
-    return fail_in(status == RETORT_MEMORY ? status : RETORT_FORMAT, "%s", where);
+    return fail_in(status == RETORT_MEMORY ? status : RETORT_FORMAT, "%s: graph", where);
 }

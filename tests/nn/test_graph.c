@@ -342,11 +342,11 @@ struct bad_json {
     const char *old, *new, *message;
 };
 static const struct bad_json bad_json[] = {
-    {"'network': 'test'", "'network': 5", "here: an object of network"},
-    {"'network': 'test'", "'network': 'a\\tb'", "here: network \""},
-    {"'network': 'test'", "'net': 'test'", "here: an object of network"},
-    {"'network': 'test'", "'network': 'test', 'more': 1", "here: an object of network"},
-    {"[3, 8, 8]", "[3, 8]", "here: input: a list of 3 to 3 whole numbers"},
+    {"'network': 'test'", "'network': 5", "here: graph: an object of network"},
+    {"'network': 'test'", "'network': 'a\\tb'", "here: graph: network \""},
+    {"'network': 'test'", "'net': 'test'", "here: graph: an object of network"},
+    {"'network': 'test'", "'network': 'test', 'more': 1", "here: graph: an object of network"},
+    {"[3, 8, 8]", "[3, 8]", "here: graph: input: a list of 3 to 3 whole numbers"},
     {"[3, 8, 8]", "[3, 8, 0.5]", "input: a list of 3"},
     {"[3, 8, 8]", "[3, 8, -8]", "input: a list of 3"},
     {"[3, 8, 8]", "[3, 8, 0]", "3x8x0"},
@@ -376,13 +376,13 @@ static const struct bad_json bad_json[] = {
     {"{'out_features': 7}", "{}", "nodes[7]: fc: out_features"},
     {"'epsilon': 0.001", "'epsilon': -1", "nodes[1]: n1: epsilon"},
     {"'groups': 1", "'groups': 2", "nodes[0]: node c1 (conv)"},
-    {"'inputs': [4, 5]", "'inputs': [4, 4]", "here: nobody reads the output of node c2"},
-    {"{'z': 3, 'a': 6}", "['z', 'a']", "here: taps: an object wanted"},
-    {"{'z': 3, 'a': 6}", "{'z': 9}", "here: tap z: node 9 found, 1 to 8 wanted"},
-    {"{'z': 3, 'a': 6}", "{'z': -1}", "here: tap z"},
-    {"{'z': 3, 'a': 6}", "{'z': 4294967299}", "here: tap z"},
-    {"{'z': 3, 'a': 6}", "{'z': '3'}", "here: tap z"},
-    {"{'z': 3, 'a': 6}", "{'': 3}", "here: tap name"},
+    {"'inputs': [4, 5]", "'inputs': [4, 4]", "here: graph: nobody reads the output of node c2"},
+    {"{'z': 3, 'a': 6}", "['z', 'a']", "here: graph: taps: an object wanted"},
+    {"{'z': 3, 'a': 6}", "{'z': 9}", "here: graph: tap z: node 9 found, 1 to 8 wanted"},
+    {"{'z': 3, 'a': 6}", "{'z': -1}", "here: graph: tap z"},
+    {"{'z': 3, 'a': 6}", "{'z': 4294967299}", "here: graph: tap z"},
+    {"{'z': 3, 'a': 6}", "{'z': '3'}", "here: graph: tap z"},
+    {"{'z': 3, 'a': 6}", "{'': 3}", "here: graph: tap name"},
 };
 
 static void json_that_is_no_graph_is_refused_with_its_place(void **state)
@@ -394,7 +394,7 @@ static void json_that_is_no_graph_is_refused_with_its_place(void **state)
         json_decref(json);
     }
     struct graph graph;
-    assert_fails(graph_from_json(NULL, "here", &graph), RETORT_FORMAT, "here: an object of");
+    assert_fails(graph_from_json(NULL, "here", &graph), RETORT_FORMAT, "here: graph: an object of");
 }
 
 static void a_graph_holds_at_most_4096_nodes(void **state)
@@ -423,7 +423,7 @@ static void read_anything(const json_t *json)
     enum retort_status status = graph_from_json(json, "here", &graph);
     if (status == RETORT_OK)
         graph_release(&graph);
-    else if (status != RETORT_FORMAT || strncmp(retort_message(), "here: ", 6) != 0)
+    else if (status != RETORT_FORMAT || strncmp(retort_message(), "here: graph: ", 13) != 0)
         fail_msg("status %d: %s", status, retort_message());
 }
 
