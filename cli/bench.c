@@ -23,7 +23,8 @@ enum {
 };
 
 static const struct argp_option rows[] = {
-    {"pair", OPTION_PAIR, "NAME", 0, "resnet (32 -> 8, default), vgg (11 -> 6) or mobilenet (16 -> 9)", 0},
+    {"pair", OPTION_PAIR, "NAME", 0,
+     "resnet (32 -> 8, default), vgg (11 -> 6) or mobilenet (16 -> 9)", 0},
     {"batch", OPTION_BATCH, "N", 0, "images a step (128; mobilenet 64)", 0},
     {"threads", OPTION_THREADS, "N", 0, "default: one per core", 0},
     {"precision", OPTION_PRECISION, "P", 0, "f32 (default) or bf16", 0},
@@ -69,16 +70,18 @@ static error_t parse(int key, char *text, struct argp_state *state)
 }
 
 static const struct argp parser = {
-    rows, parse, NULL, "Measures how fast this machine trains, evaluates and distils.", NULL, NULL, NULL};
+    rows, parse, NULL, "Measures how fast this machine trains, evaluates and distils.",
+    NULL, NULL,  NULL};
 
-static void print_table(const char *pair, const char *precision, const struct retort_bench_result *result)
+static void print_table(const char *pair, const char *precision,
+                        const struct retort_bench_result *result)
 {
     printf("%s, batch %d, %d threads, %s\n", pair, result->batch, result->threads, precision);
     printf("%-14s %10s %10s %12s %10s\n", "mode", "ms", "least ms", "images/s", "GFLOP/s");
     for (int i = 0; i < RETORT_BENCH_MODES; i++) {
         const struct retort_bench_mode *m = &result->modes[i];
-        printf("%-14s %10.2f %10.2f %12.0f %10.0f\n", m->mode, m->ms, m->least_ms, m->images_per_second,
-               m->gflops_per_second);
+        printf("%-14s %10.2f %10.2f %12.0f %10.0f\n", m->mode, m->ms, m->least_ms,
+               m->images_per_second, m->gflops_per_second);
     }
     printf("peak memory %ld MB\n", result->peak_bytes >> 20);
     for (int i = 0; i < RETORT_BENCH_MODES; i++)
@@ -86,19 +89,21 @@ static void print_table(const char *pair, const char *precision, const struct re
             printf("\n%s\n%s", result->modes[i].mode, result->modes[i].profile);
 }
 
-static void print_json(const char *pair, const char *precision, const struct retort_bench_result *result)
+static void print_json(const char *pair, const char *precision,
+                       const struct retort_bench_result *result)
 {
     json_t *modes = json_array();
     for (int i = 0; i < RETORT_BENCH_MODES; i++) {
         const struct retort_bench_mode *m = &result->modes[i];
         json_array_append_new(
-            modes, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I}", "mode", m->mode, "precision", precision, "ms",
-                             m->ms, "least_ms", m->least_ms, "images_per_second", m->images_per_second,
-                             "gflops_per_second", m->gflops_per_second, "workspace_bytes",
-                             (json_int_t)m->workspace_bytes));
+            modes, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I}", "mode", m->mode, "precision",
+                             precision, "ms", m->ms, "least_ms", m->least_ms, "images_per_second",
+                             m->images_per_second, "gflops_per_second", m->gflops_per_second,
+                             "workspace_bytes", (json_int_t)m->workspace_bytes));
     }
-    json_t *all = json_pack("{s:s, s:i, s:i, s:I, s:o}", "pair", pair, "batch", result->batch, "threads",
-                            result->threads, "peak_bytes", (json_int_t)result->peak_bytes, "results", modes);
+    json_t *all =
+        json_pack("{s:s, s:i, s:i, s:I, s:o}", "pair", pair, "batch", result->batch, "threads",
+                  result->threads, "peak_bytes", (json_int_t)result->peak_bytes, "results", modes);
     json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(all);
@@ -111,9 +116,11 @@ static int run(int argc, char **argv)
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     if (retort_bench(&options.bench, &result) != RETORT_OK)
         return report_failure();
-    (options.json ? print_json : print_table)(options.bench.pair, options.bench.bf16 ? "bf16" : "f32", &result);
+    (options.json ? print_json : print_table)(options.bench.pair,
+                                              options.bench.bf16 ? "bf16" : "f32", &result);
     retort_bench_release(&result);
     return EXIT_OK;
 }
 
-const struct command command_bench = {"bench", "measures how fast this machine trains, evaluates and distils", run};
+const struct command command_bench = {
+    "bench", "measures how fast this machine trains, evaluates and distils", run};

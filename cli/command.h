@@ -4,12 +4,12 @@
 
 #include <stdbool.h>
 
-#define COMMANDS(X) \
-    X(run)          \
-    X(train)        \
-    X(distill)      \
-    X(eval)         \
-    X(inspect)      \
+#define COMMANDS(X)                                                                                \
+    X(run)                                                                                         \
+    X(train)                                                                                       \
+    X(distill)                                                                                     \
+    X(eval)                                                                                        \
+    X(inspect)                                                                                     \
     X(bench)
 
 struct command {
@@ -25,6 +25,7 @@ int report_failure(void);
 
 /* A whole number of an option, least..most; otherwise says so and exits with EXIT_USAGE. */
 struct argp_state;
-int option_number(struct argp_state *state, const char *option, const char *text, int least, int most);
+int option_number(struct argp_state *state, const char *option, const char *text, int least,
+                  int most);
 
 #endif

@@ -52,21 +52,23 @@ static error_t parse(int key, char *text, struct argp_state *state)
 }
 
 static const struct argp parser = {
-    rows, parse, "MODEL", "Evaluates a model file on the test images of a data set.", NULL, NULL, NULL};
+    rows, parse, "MODEL", "Evaluates a model file on the test images of a data set.",
+    NULL, NULL,  NULL};
 
 static int run(int argc, char **argv)
 {
     struct options options = {.batch = 128};
     struct retort_evaluation found;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
-    if (retort_evaluate(options.model, options.data, options.batch, options.threads, &found) != RETORT_OK)
+    if (retort_evaluate(options.model, options.data, options.batch, options.threads, &found) !=
+        RETORT_OK)
         return report_failure();
     if (options.json)
-        printf("{\"top1\":%.4f,\"top5\":%.4f,\"images\":%ld,\"images_per_second\":%.1f}\n", found.top1, found.top5,
-               found.images, found.images_per_second);
+        printf("{\"top1\":%.4f,\"top5\":%.4f,\"images\":%ld,\"images_per_second\":%.1f}\n",
+               found.top1, found.top5, found.images, found.images_per_second);
     else
-        printf("top-1 %.2f %%, top-5 %.2f %%, %ld images, %.0f images/s\n", found.top1, found.top5, found.images,
-               found.images_per_second);
+        printf("top-1 %.2f %%, top-5 %.2f %%, %ld images, %.0f images/s\n", found.top1, found.top5,
+               found.images, found.images_per_second);
     return EXIT_OK;
 }
 

@@ -33,8 +33,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
         options->classes = option_number(state, "classes", text, 1, 65536);
         return 0;
     case OPTION_INPUT:
-        if (sscanf(text, "%dx%dx%d%c", &options->input[0], &options->input[1], &options->input[2], &rest) != 3)
-            argp_error(state, "--input: %s found, channels x height x width wanted, e.g. 3x32x32", text);
+        if (sscanf(text, "%dx%dx%d%c", &options->input[0], &options->input[1], &options->input[2],
+                   &rest) != 3)
+            argp_error(state, "--input: %s found, channels x height x width wanted, e.g. 3x32x32",
+                       text);
         return 0;
     case OPTION_JSON:
         options->json = true;
@@ -70,15 +72,16 @@ static char *add_families(int key, const char *text, void *input)
     return help;
 }
 
-static const struct argp parser = {rows,
-                                   parse,
-                                   "MODEL|NET...",
-                                   "Shows layers, taps, parameters and multiply-accumulates of model files or of "
-                                   "networks written family:key=value,...; for two, the ratios first/second."
-                                   "\vFamilies and their keys with defaults:\n",
-                                   NULL,
-                                   add_families,
-                                   NULL};
+static const struct argp parser = {
+    rows,
+    parse,
+    "MODEL|NET...",
+    "Shows layers, taps, parameters and multiply-accumulates of model files or of "
+    "networks written family:key=value,...; for two, the ratios first/second."
+    "\vFamilies and their keys with defaults:\n",
+    NULL,
+    add_families,
+    NULL};
 
 static void print_layers(const retort_network *network)
 {
@@ -103,15 +106,17 @@ static void print_text(retort_network *const *networks, int count)
         const retort_network *n = networks[i];
         printf("%s%s\n", i ? "\n" : "", retort_network_name(n));
         print_layers(n);
-        printf("parameters %" PRId64 ", MACs %" PRId64, retort_network_parameters(n), retort_network_macs(n));
+        printf("parameters %" PRId64 ", MACs %" PRId64, retort_network_parameters(n),
+               retort_network_macs(n));
         if (retort_network_file_bytes(n))
             printf(", file %" PRId64 " bytes", retort_network_file_bytes(n));
         putchar('\n');
     }
     if (count == 2)
-        printf("\nratio: parameters %.2f, MACs %.2f\n",
-               ratio(retort_network_parameters(networks[0]), retort_network_parameters(networks[1])),
-               ratio(retort_network_macs(networks[0]), retort_network_macs(networks[1])));
+        printf(
+            "\nratio: parameters %.2f, MACs %.2f\n",
+            ratio(retort_network_parameters(networks[0]), retort_network_parameters(networks[1])),
+            ratio(retort_network_macs(networks[0]), retort_network_macs(networks[1])));
 }
 
 static void print_json(retort_network *const *networks, int count)
@@ -131,7 +136,9 @@ static void print_json(retort_network *const *networks, int count)
         json_object_set_new(
             all, "ratio",
             json_pack("{s:f, s:f}", "parameters",
-                      ratio(retort_network_parameters(networks[0]), retort_network_parameters(networks[1])), "macs",
+                      ratio(retort_network_parameters(networks[0]),
+                            retort_network_parameters(networks[1])),
+                      "macs",
                       ratio(retort_network_macs(networks[0]), retort_network_macs(networks[1]))));
     json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
@@ -145,7 +152,8 @@ static int run(int argc, char **argv)
     int code = EXIT_OK;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     for (int i = 0; i < options.count && code == EXIT_OK; i++)
-        if (retort_network_open(options.what[i], options.classes, options.input, &networks[i]) != RETORT_OK)
+        if (retort_network_open(options.what[i], options.classes, options.input, &networks[i]) !=
+            RETORT_OK)
             code = report_failure();
     if (code == EXIT_OK)
         (options.json ? print_json : print_text)(networks, options.count);

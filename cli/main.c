@@ -13,8 +13,7 @@ COMMANDS(DECLARE)
 
 static const struct command *const commands[] = {
 #define ROW(name) &command_##name,
-    COMMANDS(ROW)
-};
+    COMMANDS(ROW)};
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
 const char *argp_program_version = "retort " RETORT_VERSION;
@@ -25,12 +24,14 @@ int report_failure(void)
     return EXIT_FAILED;
 }
 
-int option_number(struct argp_state *state, const char *option, const char *text, int least, int most)
+int option_number(struct argp_state *state, const char *option, const char *text, int least,
+                  int most)
 {
     char *end;
     long value = strtol(text, &end, 10);
     if (end == text || *end || value < least || value > most)
-        argp_error(state, "--%s: %s found, a whole number from %d to %d wanted", option, text, least, most);
+        argp_error(state, "--%s: %s found, a whole number from %d to %d wanted", option, text,
+                   least, most);
     return (int)value;
 }
 

@@ -1,5 +1,5 @@
-/* progress.c - a bar with images/s, time left, loss and accuracy, redrawn ten times a second at most;
- * where stderr is no terminal, one line per epoch. */
+/* progress.c - a bar with images/s, time left, loss and accuracy, redrawn ten times a second at
+ * most; where stderr is no terminal, one line per epoch. */
 #include "progress.h"
 
 #include <stdio.h>
@@ -39,8 +39,8 @@ static void format_line(const struct retort_progress *e, char *line, size_t size
 {
     char left[32];
     format_time(e->remaining, left, sizeof(left));
-    snprintf(line, size, "%s %d/%d  %6.0f images/s  left %s  loss %.4f  train %.2f %%", e->part, e->epoch, e->epochs,
-             e->images_per_second, left, e->loss, e->accuracy);
+    snprintf(line, size, "%s %d/%d  %6.0f images/s  left %s  loss %.4f  train %.2f %%", e->part,
+             e->epoch, e->epochs, e->images_per_second, left, e->loss, e->accuracy);
 }
 
 static void clear_line(const struct progress *progress)

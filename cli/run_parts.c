@@ -21,7 +21,8 @@ enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_QUIET, OPTION_JSON };
 
 static const struct argp_option rows[] = {
     {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
-    {"set", OPTION_SET, "KEY=VALUE", 0, "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
+    {"set", OPTION_SET, "KEY=VALUE", 0,
+     "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
     {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table", 0},
@@ -65,7 +66,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 /* ---- the table ---- */
 
-static const struct retort_model_result *find(const struct retort_run_result *result, const char *part)
+static const struct retort_model_result *find(const struct retort_run_result *result,
+                                              const char *part)
 {
     for (int i = 0; i < result->count; i++)
         if (strncmp(result->models[i].part, part, strlen(part)) == 0)
@@ -78,28 +80,32 @@ static void print_row(const struct retort_model_result *m)
     const char *label = strcmp(m->part, "baseline") == 0  ? "plain student"
                         : strcmp(m->part, "student") == 0 ? "distilled student"
                                                           : m->part;
-    printf("%-18s %8.2f %8.2f %12" PRId64 " %14" PRId64 " %10.1f %12.0f\n", label, m->top1, m->top5, m->parameters,
-           m->macs, (double)m->file_bytes / 1024, m->images_per_second);
+    printf("%-18s %8.2f %8.2f %12" PRId64 " %14" PRId64 " %10.1f %12.0f\n", label, m->top1, m->top5,
+           m->parameters, m->macs, (double)m->file_bytes / 1024, m->images_per_second);
 }
 
 static void print_table(const struct retort_run_result *result)
 {
-    const struct retort_model_result *teacher = find(result, "teacher"), *plain = find(result, "baseline"),
+    const struct retort_model_result *teacher = find(result, "teacher"),
+                                     *plain = find(result, "baseline"),
                                      *student = find(result, "student");
-    printf("%-18s %8s %8s %12s %14s %10s %12s\n", "", "top-1 %", "top-5 %", "parameters", "MACs", "file KiB",
-           "images/s");
+    printf("%-18s %8s %8s %12s %14s %10s %12s\n", "", "top-1 %", "top-5 %", "parameters", "MACs",
+           "file KiB", "images/s");
     for (int i = 0; i < result->count; i++)
         print_row(&result->models[i]);
     if (student && plain)
         printf("gain: %+.2f points of top-1 over the plain student\n", student->top1 - plain->top1);
     if (student && teacher)
-        printf("teacher/student: %.2fx parameters, %.2fx MACs, %.2fx file; student %.2fx images/s\n",
-               (double)teacher->parameters / (double)student->parameters, (double)teacher->macs / (double)student->macs,
-               (double)teacher->file_bytes / (double)student->file_bytes,
-               student->images_per_second / teacher->images_per_second);
+        printf(
+            "teacher/student: %.2fx parameters, %.2fx MACs, %.2fx file; student %.2fx images/s\n",
+            (double)teacher->parameters / (double)student->parameters,
+            (double)teacher->macs / (double)student->macs,
+            (double)teacher->file_bytes / (double)student->file_bytes,
+            student->images_per_second / teacher->images_per_second);
     for (int i = 0; i < result->count; i++)
         printf("%s%s", i ? "  " : "written: ", result->models[i].path);
-    printf("  %s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder, result->folder);
+    printf("  %s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
+           result->folder);
 }
 
 static int print_json(const struct retort_run_result *result)

@@ -6,7 +6,8 @@
 static int run(int argc, char **argv)
 {
     return run_parts(argc, argv,
-                     "Trains the teachers and the plain student of a recipe, no more. `retort distill` with the same "
+                     "Trains the teachers and the plain student of a recipe, no more. `retort "
+                     "distill` with the same "
                      "folder, or `retort run --resume`, goes on from there.",
                      RETORT_TEACHERS | RETORT_BASELINE);
 }
