@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -15,6 +16,13 @@ struct retort_network {
     struct model model; /* of a file; else only its graph is used */
     int64_t file_bytes;
 };
+
+/* A file, or something written like one, so that a mistyped path is reported as a path. A folder
+ * that is called like a family does not hide it. */
+static bool is_path(const char *what)
+{
+    return (file_exists(what) && !file_is_folder(what)) || strcspn(what, "./") < strcspn(what, ":");
+}
 
 static enum retort_status open_file(const char *path, struct retort_network *network)
 {
@@ -30,10 +38,9 @@ enum retort_status retort_network_open(const char *what, int classes, const int 
     struct retort_network *made;
     TRY(memory_zeroed(1, sizeof(*made), (void **)&made));
     enum retort_status status =
-        file_exists(what)
-            ? open_file(what, made)
-            : network_build(what, classes, (struct shape){input[0], input[1], input[2]},
-                            &made->model.graph);
+        is_path(what) ? open_file(what, made)
+                      : network_build(what, classes, (struct shape){input[0], input[1], input[2]},
+                                      &made->model.graph);
     if (status == RETORT_OK)
         *network = made;
     else
