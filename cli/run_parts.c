@@ -3,6 +3,7 @@
 
 #include <argp.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,9 +103,11 @@ static void print_table(const struct retort_run_result *result)
             (double)teacher->macs / (double)student->macs,
             (double)teacher->file_bytes / (double)student->file_bytes,
             student->images_per_second / teacher->images_per_second);
+    printf("written: ");
     for (int i = 0; i < result->count; i++)
-        printf("%s%s", i ? "  " : "written: ", result->models[i].path);
-    printf("  %s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
+        if (strncmp(result->models[i].path, result->folder, strlen(result->folder)) == 0)
+            printf("%s  ", result->models[i].path);
+    printf("%s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
            result->folder);
 }
 
@@ -124,16 +127,42 @@ static int print_json(const struct retort_run_result *result)
     return EXIT_OK;
 }
 
+/* ---- stopping ---- */
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+/* The first interrupt ends the run after the step that is going on; the second one kills. */
+static void catch_interrupts(void)
+{
+    const struct sigaction action = {.sa_handler = ask_to_stop,
+                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int on_progress(void *context, const struct retort_progress *event)
+{
+    progress_listen(context, event);
+    return stop_asked;
+}
+
 int run_parts(int argc, char **argv, const char *doc, unsigned parts)
 {
     const struct argp parser = {rows, parse, "RECIPE", doc, NULL, NULL, NULL};
-    struct options options = {.run = {.parts = parts, .listener = progress_listen}};
+    struct options options = {.run = {.parts = parts, .listener = on_progress}};
     struct progress progress;
     struct retort_run_result result;
     options.run.overrides = options.overrides;
     options.run.context = &progress;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     progress_begin(&progress, options.quiet);
+    catch_interrupts();
     enum retort_status status = retort_run(&options.run, &result);
     progress_end(&progress);
     if (status != RETORT_OK)
