@@ -220,6 +220,16 @@ static bool uses_tap(const void *state, int tap)
     return ((const struct gram *)state)->used[tap];
 }
 
+static bool pair(const void *state, int index, int taps[2])
+{
+    const struct gram_plan *plan = &((const struct gram *)state)->student;
+    if (index >= plan->pair_count)
+        return false;
+    taps[0] = plan->views[plan->pairs[index].a].tap;
+    taps[1] = plan->views[plan->pairs[index].b].tap;
+    return true;
+}
+
 /* ---- the step ---- */
 
 static void begin(void *state)
@@ -311,6 +321,7 @@ const struct loss loss_gram = {
     .create = create,
     .destroy = destroy,
     .uses_tap = uses_tap,
+    .pair = pair,
     .begin = begin,
     .teacher = teacher,
     .student = student,
