@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "dry_run.h"
 #include "progress.h"
 
 enum { MOST_OVERRIDES = 256 };
@@ -15,18 +16,21 @@ enum { MOST_OVERRIDES = 256 };
 struct options {
     struct retort_run_options run;
     const char *overrides[MOST_OVERRIDES];
-    bool quiet, json;
+    bool quiet, json, dry;
 };
 
-enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_QUIET, OPTION_JSON };
+enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET, OPTION_JSON };
 
 static const struct argp_option rows[] = {
     {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
     {"set", OPTION_SET, "KEY=VALUE", 0,
      "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
+    {"dry-run", OPTION_DRY_RUN, NULL, 0,
+     "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
-    {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table", 0},
+    {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table; with --dry-run, the plan",
+     0},
     {0},
 };
 
@@ -44,6 +48,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_RESUME:
         options->run.resume = true;
+        return 0;
+    case OPTION_DRY_RUN:
+        options->dry = true;
         return 0;
     case OPTION_QUIET:
         options->quiet = true;
@@ -161,6 +168,8 @@ int run_parts(int argc, char **argv, const char *doc, unsigned parts)
     options.run.overrides = options.overrides;
     options.run.context = &progress;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
+    if (options.dry)
+        return dry_run(&options.run, options.json);
     progress_begin(&progress, options.quiet);
     catch_interrupts();
     enum retort_status status = retort_run(&options.run, &result);

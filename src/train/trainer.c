@@ -301,6 +301,16 @@ long trainer_steps(const struct trainer *trainer)
     return loader_batches(trainer->loader);
 }
 
+bool trainer_pair(const struct trainer *trainer, int index, const char *names[2])
+{
+    int taps[2];
+    if (!objective_pair(trainer->objective, index, taps))
+        return false;
+    names[0] = trainer->tap_names[taps[0]];
+    names[1] = trainer->tap_names[taps[1]];
+    return true;
+}
+
 enum retort_status trainer_store(struct trainer *trainer)
 {
     return executor_store(trainer->student.executor, trainer->setup.model);
