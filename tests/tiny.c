@@ -1,6 +1,7 @@
 /* tiny.c - a data set of a few made-up images, and networks that fit it. */
 #include "support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,43 @@ void tiny_dataset(int train_count, int test_count, struct dataset *dataset)
     fill(&dataset->train, train_count, 0);
     fill(&dataset->test, test_count, 1);
     image_set_measure(&dataset->train, dataset->mean, dataset->std);
+}
+
+static void put_big_endian(FILE *file, uint32_t value)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        fputc((int)(value >> shift & 255), file);
+}
+
+static void write_idx(const char *folder, const char *name, int count, int side)
+{
+    const struct random_stream stream = random_stream(7, RANDOM_TEST, 2, (uint32_t)count);
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    put_big_endian(file, side ? 0x803 : 0x801);
+    put_big_endian(file, (uint32_t)count);
+    for (int i = 0; side && i < 2; i++)
+        put_big_endian(file, (uint32_t)side);
+    for (int i = 0; i < count; i++)
+        for (int p = 0; p < (side ? side * side : 1); p++) {
+            const bool bright = p / (side ? 3 * side : 1) == i % 10;
+            const uint32_t noise = random_below(&stream, (uint64_t)i * 1000 + (uint64_t)p, 100);
+            fputc(side ? (int)noise + (bright ? 150 : 0) : i % 10, file);
+        }
+    assert_int_equal(fclose(file), 0);
+}
+
+const char *tiny_folder(int train_count, int test_count)
+{
+    const char *folder = support_path("idx");
+    assert_ok(file_make_folder(folder));
+    write_idx(folder, "train-images-idx3-ubyte", train_count, 28);
+    write_idx(folder, "train-labels-idx1-ubyte", train_count, 0);
+    write_idx(folder, "t10k-images-idx3-ubyte", test_count, 28);
+    write_idx(folder, "t10k-labels-idx1-ubyte", test_count, 0);
+    return folder;
 }
 
 static int add_node(struct graph *graph, enum op_kind kind, const char *name, int input,

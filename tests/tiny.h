@@ -11,6 +11,11 @@ enum { TINY_CLASSES = 3, TINY_CHANNELS = 2, TINY_SIDE = 8 };
 /* Each class brightens a part of its own of a noisy image. Release with dataset_release. */
 void tiny_dataset(int train_count, int test_count, struct dataset *dataset);
 
+/* Four IDX files of grey 28x28 images of 10 classes, which "fashion-mnist:FOLDER" opens, in a
+ * temporary folder; equal counts give equal files. train_count images, of which each class has a
+ * tenth. */
+const char *tiny_folder(int train_count, int test_count);
+
 /* conv - bn - relu [early] - conv - bn - relu [late] - dropout - fc, with `width` channels in the
  * taps, initialised from seed. Release with model_release. */
 void tiny_model(int width, uint64_t seed, struct model *model);
