@@ -86,19 +86,21 @@ enum retort_status settings_defaults(const struct setting_table *table, void *ta
                                      struct arena *arena);
 
 /* Set one field from text. path is a row's name, or names with dots through GROUP, OPTION (made
- * with its defaults if absent) and GROUPS (an index: "stages.0.epochs"). Checks type, range and
- * choices: RETORT_INVALID "kl.temperature: -1 found, a number from 0.01 to 1000 wanted". */
+ * with its defaults if absent) and GROUPS (an index: "stages.0.epochs"). An OPTION itself takes on
+ * or off. Checks type, range and choices: RETORT_INVALID "kl.temperature: -1 found, a number from
+ * 0.01 to 1000 wanted". */
 enum retort_status settings_set(const struct setting_table *table, void *target, const char *path,
                                 const char *text, struct arena *arena);
 
-/* Read "key=value,key=value" on top of the defaults; where: a prefix for messages. A comma inside a
- * list is no separator when what follows it is no "key=": "widths=16,16,32,64,depth=8" works.
- * Rows that must be given and are not are errors. */
+/* Read "key=value,key=value" on top of the defaults; messages begin with "where: ", or with the
+ * setting's name when where is NULL or "". A comma inside a list is no separator when what follows
+ * it is no "key=": "widths=16,16,32,64,depth=8" works. Rows that must be given and are not are
+ * errors. target is written on success only. */
 enum retort_status settings_parse(const struct setting_table *table, void *target,
                                   const char *where, const char *text, struct arena *arena);
 
 /* Check one value that came from elsewhere (recipe, JSON): range and choices of every field, groups
- * included. where: a prefix for messages. */
+ * included. where: as for settings_parse. */
 enum retort_status settings_check(const struct setting_table *table, const void *target,
                                   const char *where);
 
@@ -110,6 +112,15 @@ json_t *settings_json(const struct setting_table *table, const void *target);
  * range are errors (RETORT_FORMAT) that begin with where. */
 enum retort_status settings_from_json(const struct setting_table *table, void *target,
                                       const char *where, const json_t *object, struct arena *arena);
+
+/* Fail with status and "WHERE.NAME: unknown setting (did you mean ...?), known are ..."; where NULL
+ * or "": without it. */
+enum retort_status settings_unknown(enum retort_status status, const struct setting_table *table,
+                                    const char *where, const char *name);
+
+/* A list's row as the type of its items: INT for INTS, CHOICE or TEXT for TEXTS, GROUP for GROUPS;
+ * others as they are. */
+struct setting settings_item(const struct setting *row);
 
 /* "a number from 0 to 1", "one of A, B", "true or false": what a row accepts, in words, into
  * text of at most `size` bytes. */

@@ -12,7 +12,7 @@ const char *retort_message(void)
     return message;
 }
 
-enum retort_status fail(enum retort_status status, const char *format, ...)
+void status_record(const char *format, ...)
 {
     /* Formatted aside first: an argument may be retort_message() itself. */
     char sentence[sizeof(message)];
@@ -21,7 +21,6 @@ enum retort_status fail(enum retort_status status, const char *format, ...)
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     memcpy(message, sentence, sizeof(message));
-    return status;
 }
 
 enum retort_status fail_in(enum retort_status status, const char *format, ...)

@@ -11,13 +11,15 @@
 
 #include "retort/status.h"
 
-/* Record a sentence (truncated at about 1,000 bytes) and return status. */
-enum retort_status fail(enum retort_status status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Record a sentence (truncated at about 1,000 bytes) and give the status, as a value that the compiler
+ * sees is not RETORT_OK. */
+#define fail(status, ...) (status_record(__VA_ARGS__), (status))
 
-/* Put "prefix: " before the recorded sentence and return status: says where, one level up. */
+/* Put "prefix: " before the recorded sentence and give the status: says where, one level up. */
 enum retort_status fail_in(enum retort_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+void status_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define TRY(expression)                                                                            \
     do {                                                                                           \

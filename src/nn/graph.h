@@ -120,8 +120,8 @@ bool parameter_trains(const struct parameter *parameter);
 /* ---- files ---- */
 
 /* A JSON object from which graph_from_json makes an equal graph:
- * {"input": [c,h,w], "network": "...", "nodes": [{"op", "name", "inputs": [..], attributes...}],
- * "taps": {name: node}} */
+ * {"network", "input": [c, h, w], "nodes": [{"op", "name", "inputs", "attributes"}], "taps": {name: node}};
+ * the input node is not listed and has number 0. */
 json_t *graph_json(const struct graph *graph);
 /* Hostile input is expected: anything that is not a graph is RETORT_FORMAT, prefixed by where. */
 enum retort_status graph_from_json(const json_t *object, const char *where, struct graph *graph);

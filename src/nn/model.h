@@ -24,6 +24,8 @@ enum retort_status model_create(struct graph *graph, struct model *model);
 /* He-normal weights (He et al. 2015: variance 2 / fan-in) determined by seed and the parameter's
  * number alone; biases 0, scales 1, running variances 1. */
 void model_initialise(struct model *model, uint64_t seed);
+/* Copy the names of the classes (graph.classes of them). */
+enum retort_status model_name_classes(struct model *model, const char *const *names);
 /* A copy of everything. */
 enum retort_status model_copy(const struct model *model, struct model *copy);
 /* Accepts a zeroed struct. */

@@ -3,8 +3,8 @@
  * The structs below are described by setting tables (base/settings.h) in recipe.c; from the tables
  * a libcyaml schema is made, by which a file is parsed. recipe_load fails with file, line where
  * known, what was found and what was wanted, for: unknown keys, wrong types, values out of range,
- * unknown network families, options, taps, losses and data sets, and combinations that cannot work.
- */
+ * and combinations that cannot work. Networks, taps and data sets are names here; who knows them
+ * (nn, data) checks them before a run begins. */
 #ifndef RECIPE_RECIPE_H
 #define RECIPE_RECIPE_H
 
@@ -88,8 +88,9 @@ struct recipe {
 /* The table of struct recipe, for --help and docs. */
 extern const struct setting_table recipe_settings;
 
-/* Read, override, resolve, check. overrides: "key.path=value" texts (--set), applied before the
- * check; lists take an index: "distill.stages.0.losses.kl.temperature=4". Release with
+/* Read, override, resolve, check. RETORT_FORMAT: the file is no recipe; RETORT_INVALID: it asks for
+ * what cannot be. overrides: "key.path=value" texts (--set), applied before the check; lists take
+ * an index: "distill.stages.0.losses.kl.temperature=4"; a loss takes on or off. Release with
  * recipe_release. */
 enum retort_status recipe_load(const char *path, const char *const *overrides, int override_count,
                                struct recipe *recipe);

@@ -30,10 +30,15 @@ struct executor_options {
 
 struct executor;
 
+/* graph is borrowed for the executor's life. */
 enum retort_status executor_create(const struct graph *graph,
                                    const struct executor_options *options,
                                    struct executor **executor);
 void executor_destroy(struct executor *executor);
+
+/* Shape and layout (data NULL) of a map of this graph, without an executor. */
+struct tensor executor_layout(const struct graph *graph, int tap, int batch,
+                              enum precision precision);
 
 /* Bytes of workspace: activations, gradients of activations, scratch. Executors that never run at
  * the same time may share one workspace; what they hand out then lasts until the other one runs. */
@@ -61,9 +66,7 @@ float *
 executor_diff_logits(const struct executor *executor); /* (batch, classes), filled by the caller */
 struct tensor executor_tap(const struct executor *executor, int i);
 struct tensor executor_diff_tap(const struct executor *executor, int i);
-const float *executor_input_diff(const struct executor *executor); /* (batch, c, h, w) */
-
-/* Shapes of the taps before executor_bind too (data is NULL then). */
+struct tensor executor_input_diff(const struct executor *executor);
 
 /* All trained parameters and their gradients as flat arrays of equal layout (the kernels' own,
  * padding zero): an optimizer needs no more. A segment is one parameter. */
@@ -85,6 +88,10 @@ enum retort_status executor_flat_to_plain(const struct executor *executor, const
                                           float *const *plain);
 enum retort_status executor_plain_to_flat(const struct executor *executor, float *const *plain,
                                           float *flat);
+
+/* Fingerprint of all parameters and statistics as they lie (base/hash.h): equal before and after
+ * means that nothing wrote to them. */
+uint64_t executor_hash(const struct executor *executor);
 
 /* ---- looking at it ---- */
 

@@ -1,0 +1,54 @@
+/* bench.h - how fast this machine trains, evaluates and distils the pairs that everybody compares.
+ */
+#ifndef RETORT_BENCH_H
+#define RETORT_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "retort/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct retort_bench_options {
+    const char *pair; /* resnet (32 -> 8), vgg (11 -> 6), mobilenet (16 -> 9) */
+    int batch;        /* 0: 128; mobilenet 64 */
+    int threads;      /* 0: one per core */
+    bool bf16;        /* else f32 */
+    int repeat;       /* timed steps per mode; 0: 15 */
+    bool profile;     /* also time every step of every network */
+};
+
+enum { RETORT_BENCH_MODES = 5 };
+
+/* train-teacher, train-student: forward, cross-entropy, backward, optimizer. eval-teacher,
+ * eval-student: forward. kd: teacher's forward, student's forward, CE + KL + Gram over all pairs of
+ * taps, backward, optimizer. */
+struct retort_bench_mode {
+    const char *mode;
+    double ms, least_ms;      /* median and least time of a step */
+    double images_per_second; /* by the median */
+    double gflops_per_second; /* 2 x multiply-accumulates of convolutions and linear layers: forward
+                                 once, training three times */
+    size_t workspace_bytes;
+    char *profile; /* a table, one line per kind of step; NULL unless asked for; owned by the result
+                    */
+};
+
+struct retort_bench_result {
+    int batch, threads;
+    long peak_bytes; /* resident memory of the process at its largest */
+    struct retort_bench_mode modes[RETORT_BENCH_MODES];
+};
+
+/* Weights and images are random. Release the result with retort_bench_release. */
+enum retort_status retort_bench(const struct retort_bench_options *options,
+                                struct retort_bench_result *result);
+void retort_bench_release(struct retort_bench_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

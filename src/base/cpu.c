@@ -1,0 +1,57 @@
+/* cpu.c - instruction-set level and floating-point mode. */
+#include "base/cpu.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+static enum cpu_level limit = CPU_LEVEL_COUNT - 1;
+
+static enum cpu_level detect(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return CPU_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return CPU_avx2;
+#endif
+    return CPU_plain;
+}
+
+enum cpu_level cpu_level(void)
+{
+    enum cpu_level found = detect();
+    return found < limit ? found : limit;
+}
+
+void cpu_limit(enum cpu_level level)
+{
+    limit = level;
+}
+
+const char *cpu_level_name(enum cpu_level level)
+{
+    static const char *const names[] = {
+#define CPU_NAME(level, features) #level,
+        CPU_LEVELS(CPU_NAME)
+#undef CPU_NAME
+    };
+    return names[level];
+}
+
+void cpu_flush_denormals(void)
+{
+#if defined(__x86_64__)
+    enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
+#pragma omp parallel
+    _mm_setcsr(_mm_getcsr() | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+#elif defined(__aarch64__)
+#pragma omp parallel
+    {
+        unsigned long mode;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+        __asm__ volatile("msr fpcr, %0" : : "r"(mode | 1ul << 24));
+    }
+#endif
+}

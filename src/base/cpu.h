@@ -1,0 +1,37 @@
+/* cpu.h - which vector instructions there are, and how a kernel is compiled for each of them.
+ *
+ * A kernel is written once with GCC's vector extensions as an always-inlined function; CPU_LEVELS
+ * makes one wrapper per level, whose target attribute decides the instructions, and a table indexed
+ * by cpu_level() picks one at run time. Tests walk through all levels that the machine has. */
+#ifndef BASE_CPU_H
+#define BASE_CPU_H
+
+#if defined(__x86_64__)
+#define CPU_LEVELS(X)                                                                              \
+    X(plain, "sse2")                                                                               \
+    X(avx2, "avx2,fma,f16c,bmi2")                                                                  \
+    X(avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,prefer-vector-width=512")
+#define CPU_TARGET(features) __attribute__((target(features)))
+#else
+#define CPU_LEVELS(X) X(plain, "")
+#define CPU_TARGET(features)
+#endif
+
+enum cpu_level {
+#define CPU_ENUM(level, features) CPU_##level,
+    CPU_LEVELS(CPU_ENUM)
+#undef CPU_ENUM
+        CPU_LEVEL_COUNT
+};
+
+/* The best level of this machine, or the limit if that is lower. */
+enum cpu_level cpu_level(void);
+/* Use no level above this one from now on (tests). */
+void cpu_limit(enum cpu_level level);
+const char *cpu_level_name(enum cpu_level level);
+
+/* Treat denormal numbers as zero in the calling thread and the OpenMP threads it uses; they cost a
+ * hundred times more than others and mean nothing here. */
+void cpu_flush_denormals(void);
+
+#endif

@@ -1,0 +1,183 @@
+/* cifar.c - CIFAR-10 and CIFAR-100 in the official binary layout, a folder or an archive.
+ *
+ * A record (https://www.cs.toronto.edu/~kriz/cifar.html) is one label byte, or for CIFAR-100 the
+ * coarse and then the fine label, and 3,072 bytes: 32x32 red, green, blue. There is no header, so
+ * how many images were meant is not written anywhere: files must hold whole records, the training
+ * files of a set equally many, and no file more than the official one; subsets that keep to this
+ * are read. */
+#include "data/bundle.h"
+#include "data/format.h"
+#include "data/image_set.h"
+
+#include <string.h>
+
+enum {
+    CHANNELS = 3,
+    SIDE = 32,
+    PIXELS = CHANNELS * SIDE * SIDE,
+    TRAIN_FILES = 5, /* at most */
+    TEST_COUNT = 10000,
+    NAME_BYTES = 64, /* on average, at most */
+};
+
+struct label_byte {
+    const char *name;
+    int classes;
+};
+
+struct cifar_layout {
+    const char *train[TRAIN_FILES], *test, *names;
+    int train_files, train_count;    /* images in each of them at most */
+    int label_bytes;                 /* of a record */
+    const struct label_byte *labels; /* in their order; the last one is the class */
+};
+
+static int class_count(const struct cifar_layout *layout)
+{
+    return layout->labels[layout->label_bytes - 1].classes;
+}
+
+static size_t record_size(const struct cifar_layout *layout)
+{
+    return (size_t)layout->label_bytes + PIXELS;
+}
+
+/* Whole records, as many as `first` holds. */
+static enum retort_status check_records(const struct cifar_layout *layout,
+                                        const struct bundle_member *file,
+                                        const struct bundle_member *first)
+{
+    size_t record = record_size(layout), size = file->bytes.size;
+    if (size % record)
+        return fail(RETORT_FORMAT,
+                    "%s: %zu bytes found, whole records of %zu wanted: %zu follow %zu records",
+                    file->where, size, record, size % record, size / record);
+    if (size != first->bytes.size)
+        return fail(RETORT_FORMAT, "%s: %zu records found, %zu wanted as in %s", file->where,
+                    size / record, first->bytes.size / record, first->where);
+    return RETORT_OK;
+}
+
+static enum retort_status decode_records(const struct cifar_layout *layout,
+                                         const struct bundle_member *file, int count,
+                                         uint8_t *pixels, int *labels)
+{
+    size_t size = record_size(layout);
+    for (int i = 0; i < count; i++) {
+        const unsigned char *record = file->bytes.data + (size_t)i * size;
+        for (int k = 0; k < layout->label_bytes; k++)
+            if (record[k] >= layout->labels[k].classes)
+                return fail(RETORT_FORMAT, "%s: record %d at byte %zu: %s %d found, 0 to %d wanted",
+                            file->where, i, (size_t)i * size, layout->labels[k].name, record[k],
+                            layout->labels[k].classes - 1);
+        labels[i] = record[layout->label_bytes - 1];
+        memcpy(pixels + (size_t)i * PIXELS, record + layout->label_bytes, PIXELS);
+    }
+    return RETORT_OK;
+}
+
+/* Join files of equally many records into one set. */
+static enum retort_status decode_set(const struct cifar_layout *layout,
+                                     const struct bundle_member *files, int file_count,
+                                     struct image_set *set)
+{
+    for (int i = 0; i < file_count; i++)
+        TRY(check_records(layout, &files[i], &files[0]));
+    int count = (int)(files[0].bytes.size / record_size(layout));
+    TRY(image_set_make(set, count * file_count, CHANNELS, SIDE, SIDE));
+    for (int i = 0; i < file_count; i++) {
+        size_t first = (size_t)i * (size_t)count;
+        TRY(decode_records(layout, &files[i], count, set->pixels + first * PIXELS,
+                           set->labels + first));
+    }
+    return RETORT_OK;
+}
+
+/* One name a line; lines without one, as at the end of the official file, do not count. */
+static enum retort_status decode_names(const struct bundle_member *file, int classes,
+                                       struct dataset *dataset)
+{
+    TRY(dataset_make_classes(dataset, classes));
+    int found = 0;
+    for (const char *line = (const char *)file->bytes.data; *line;) {
+        size_t length = strcspn(line, "\r\n");
+        if (length > 0 && found < classes)
+            TRY(dataset_name_class(dataset, found, line, length));
+        found += length > 0;
+        line += length + strspn(line + length, "\r\n");
+    }
+    if (found != classes)
+        return fail(RETORT_FORMAT, "%s: %d class names found, %d wanted", file->where, found,
+                    classes);
+    return RETORT_OK;
+}
+
+static enum retort_status open_cifar(const char *path, const struct cifar_layout *layout,
+                                     struct dataset *dataset)
+{
+    struct bundle_member files[TRAIN_FILES + 2] = {0};
+    int train = layout->train_files, test = train, names = train + 1, count = train + 2;
+    for (int i = 0; i < train; i++) {
+        files[i].name = layout->train[i];
+        files[i].limit = (size_t)layout->train_count * record_size(layout);
+    }
+    files[test].name = layout->test;
+    files[test].limit = TEST_COUNT * record_size(layout);
+    files[names].name = layout->names;
+    files[names].limit = (size_t)class_count(layout) * NAME_BYTES;
+
+    enum retort_status status;
+    TRY(bundle_read(path, files, count));
+    TRY_DONE(decode_set(layout, files, train, &dataset->train));
+    TRY_DONE(decode_set(layout, &files[test], 1, &dataset->test));
+    TRY_DONE(decode_names(&files[names], class_count(layout), dataset));
+    image_set_measure(&dataset->train, dataset->mean, dataset->std);
+done:
+    bundle_release(files, count);
+    return status;
+}
+
+static enum retort_status open_cifar10(const char *path, struct dataset *dataset)
+{
+    static const struct label_byte labels[] = {{"label", 10}};
+    static const struct cifar_layout layout = {
+        .train = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                  "data_batch_5.bin"},
+        .test = "test_batch.bin",
+        .names = "batches.meta.txt",
+        .train_files = 5,
+        .train_count = 10000,
+        .label_bytes = 1,
+        .labels = labels,
+    };
+    return open_cifar(path, &layout, dataset);
+}
+
+static enum retort_status open_cifar100(const char *path, struct dataset *dataset)
+{
+    static const struct label_byte labels[] = {{"coarse label", 20}, {"fine label", 100}};
+    static const struct cifar_layout layout = {
+        .train = {"train.bin"},
+        .test = "test.bin",
+        .names = "fine_label_names.txt",
+        .train_files = 1,
+        .train_count = 50000,
+        .label_bytes = 2,
+        .labels = labels,
+    };
+    return open_cifar(path, &layout, dataset);
+}
+
+const struct dataset_format dataset_cifar10 = {
+    .name = "cifar10",
+    .default_path = "data/cifar-10-batches-bin",
+    .help = "photographs, 10 classes, 50,000 + 10,000 colour images of 32x32, binary version",
+    .open = open_cifar10,
+};
+
+const struct dataset_format dataset_cifar100 = {
+    .name = "cifar100",
+    .default_path = "data/cifar-100-binary",
+    .help = "photographs, 100 classes, 50,000 + 10,000 colour images of 32x32, binary version",
+    .open = open_cifar100,
+};

@@ -1,0 +1,27 @@
+/* format.h - the list of data set formats, and what their files share.
+ *
+ * A format's open fills the zeroed struct dataset that it is given: classes, class_names, train,
+ * test, mean and std. name and limits are dataset_open's work, and so is the release of what a
+ * failing open leaves. */
+#ifndef DATA_FORMAT_H
+#define DATA_FORMAT_H
+
+#include "data/dataset.h"
+
+/* A new format is one line here and a file that defines dataset_<line>. */
+#define DATASET_FORMATS(FORMAT)                                                                    \
+    FORMAT(fashion_mnist)                                                                          \
+    FORMAT(mnist)                                                                                  \
+    FORMAT(cifar10)                                                                                \
+    FORMAT(cifar100)
+
+#define DATASET_DECLARE(format) extern const struct dataset_format dataset_##format;
+DATASET_FORMATS(DATASET_DECLARE)
+
+/* Make `classes` empty places for class names in dataset, then fill one with a copy of `length`
+ * bytes of text. */
+enum retort_status dataset_make_classes(struct dataset *dataset, int classes);
+enum retort_status dataset_name_class(struct dataset *dataset, int label, const char *text,
+                                      size_t length);
+
+#endif

@@ -1,0 +1,327 @@
+/* builder.c - buffers, steps and gradients while an executor is compiled. */
+#include "nn/engine/builder.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/engine/elementwise.h"
+
+static enum retort_status grow(void **items, int *room, int count, size_t size)
+{
+    if (count < *room)
+        return RETORT_OK;
+    int wanted = *room ? *room * 2 : 64;
+    void *grown = realloc(*items, (size_t)wanted * size);
+    if (!grown)
+        return fail(RETORT_MEMORY, "out of memory: %zu bytes were wanted", (size_t)wanted * size);
+    *items = grown;
+    *room = wanted;
+    return RETORT_OK;
+}
+
+/* ---- values and buffers ---- */
+
+struct value *builder_value(struct builder *builder, int node)
+{
+    return &builder->values[node];
+}
+
+struct value *builder_input(struct builder *builder, const struct unit *unit, int input)
+{
+    return builder_value(builder, builder->graph->nodes[unit->node].inputs[input]);
+}
+
+static enum retort_status new_buffer(struct builder *builder, enum region region, size_t offset,
+                                     size_t bytes, int *buffer)
+{
+    TRY(grow((void **)&builder->buffers, &builder->buffer_room, builder->buffer_count,
+             sizeof(struct buffer)));
+    builder->buffers[builder->buffer_count] = (struct buffer){region, bytes, offset, -1, -1};
+    *buffer = builder->buffer_count++;
+    return RETORT_OK;
+}
+
+enum retort_status builder_buffer(struct builder *builder, size_t bytes, int *buffer)
+{
+    return new_buffer(builder, REGION_WORKSPACE, 0, bytes, buffer);
+}
+
+enum retort_status builder_images(struct builder *builder, int *buffer)
+{
+    struct shape shape = builder->graph->input;
+    size_t numbers =
+        (size_t)builder->options.batch * (size_t)shape.c * (size_t)shape.h * (size_t)shape.w;
+    return new_buffer(builder, REGION_IMAGES, 0, numbers * sizeof(float), buffer);
+}
+
+enum retort_status builder_output(struct builder *builder, const struct unit *unit, bool plain,
+                                  int buffer, struct value **value)
+{
+    struct shape shape = builder->graph->nodes[unit->output].shape;
+    struct value *made = builder_value(builder, unit->output);
+    made->tensor = (struct tensor){.type = builder->options.precision,
+                                   .n = builder->options.batch,
+                                   .c = shape.c,
+                                   .h = shape.h,
+                                   .w = shape.w,
+                                   .block = plain ? 1 : builder->block};
+    made->wants_diff = builder_trains(builder);
+    if (buffer == NO_BUFFER)
+        TRY(builder_buffer(builder, tensor_bytes(&made->tensor), &buffer));
+    made->buffer = buffer;
+    *value = made;
+    return RETORT_OK;
+}
+
+bool builder_dies_here(const struct builder *builder, int node)
+{
+    return builder->last_reader[node] == builder->unit && node > 0;
+}
+
+/* ---- parameters ---- */
+
+static enum retort_status place(struct builder *builder, int parameter, size_t count, int *buffer,
+                                int *diff_buffer)
+{
+    struct slot *slot = &builder->slots[parameter];
+    bool trained = parameter_trains(&builder->graph->parameters[parameter]);
+    enum region region = trained ? REGION_VALUES : REGION_STATE;
+    size_t bytes = count * sizeof(float);
+    slot->count = count;
+    slot->offset = builder->region_bytes[region] / sizeof(float);
+    slot->diff_buffer = NO_BUFFER;
+    TRY(new_buffer(builder, region, builder->region_bytes[region], bytes, &slot->buffer));
+    if (trained && builder_trains(builder))
+        TRY(new_buffer(builder, REGION_GRADIENTS, builder->region_bytes[region], bytes,
+                       &slot->diff_buffer));
+    builder->region_bytes[region] += memory_round(bytes);
+    *buffer = slot->buffer;
+    if (diff_buffer)
+        *diff_buffer = slot->diff_buffer;
+    return RETORT_OK;
+}
+
+enum retort_status builder_weights(struct builder *builder, int parameter,
+                                   const struct dnn_weighted_primitives *how, int *buffer,
+                                   int *diff_buffer)
+{
+    struct slot *slot = &builder->slots[parameter];
+    slot->plain = how->plain;
+    slot->kept = how->master;
+    return place(builder, parameter, memory_round(dnn_bytes(how->master)) / sizeof(float), buffer,
+                 diff_buffer);
+}
+
+enum retort_status builder_vector(struct builder *builder, int parameter, int *buffer,
+                                  int *diff_buffer)
+{
+    size_t count = parameter_count(&builder->graph->parameters[parameter]);
+    size_t block = MEMORY_ALIGNMENT / sizeof(float);
+    return place(builder, parameter, (count + block - 1) / block * block, buffer, diff_buffer);
+}
+
+/* ---- steps ---- */
+
+/* The buffer is in use at the step that is being added. */
+static void touch(struct builder *builder, int buffer)
+{
+    struct buffer *touched = &builder->buffers[buffer];
+    if (touched->first < 0)
+        touched->first = builder->step_count;
+    touched->last = builder->step_count;
+}
+
+static enum retort_status add_step(struct builder *builder, const struct step *step)
+{
+    TRY(grow((void **)&builder->steps, &builder->step_room, builder->step_count,
+             sizeof(struct step)));
+    for (int i = 0; i < step->buffer_count; i++)
+        if (step->buffers[i] != NO_BUFFER)
+            touch(builder, step->buffers[i]);
+    builder->steps[builder->step_count++] = *step;
+    return RETORT_OK;
+}
+
+enum retort_status builder_step(struct builder *builder, const char *name,
+                                const struct step_request *request)
+{
+    struct step step = {.kind = request->kind,
+                        .name = name,
+                        .run = request->run,
+                        .buffer_count = request->buffer_count,
+                        .flops = request->flops,
+                        .bytes = request->bytes};
+    memcpy(step.buffers, request->buffers, sizeof(step.buffers));
+    if (request->constant_bytes) {
+        void *constants;
+        TRY(arena_take(builder->arena, request->constant_bytes, &constants));
+        memcpy(constants, request->constants, request->constant_bytes);
+        step.constants = constants;
+    }
+    return add_step(builder, &step);
+}
+
+enum retort_status builder_primitive(struct builder *builder, const char *name,
+                                     const struct primitive_request *request)
+{
+    const char *kind = arena_format(builder->arena, "%s %s", request->kind,
+                                    dnn_implementation(request->primitive));
+    if (!kind)
+        return fail(RETORT_MEMORY, "out of memory for a step");
+    struct step step = {.kind = kind,
+                        .name = name,
+                        .primitive = request->primitive,
+                        .buffer_count = request->count,
+                        .flops = request->flops,
+                        .bytes = request->bytes};
+    memcpy(step.operands, request->operands, sizeof(step.operands));
+    memcpy(step.buffers, request->buffers, sizeof(step.buffers));
+    size_t scratch = dnn_bytes(dnn_wanted(request->primitive, DNN_SCRATCHPAD));
+    if (scratch > 0) {
+        step.operands[step.buffer_count] = DNN_SCRATCHPAD;
+        TRY(builder_buffer(builder, scratch, &step.buffers[step.buffer_count++]));
+    }
+    return add_step(builder, &step);
+}
+
+enum retort_status builder_reorder(struct builder *builder, const char *name, int buffer,
+                                   const struct dnn_layout *from, const struct dnn_layout *to,
+                                   int *reordered)
+{
+    if (dnn_equal(from, to)) {
+        *reordered = buffer;
+        return RETORT_OK;
+    }
+    struct dnn_primitive *primitive;
+    TRY(dnn_reorder_create(builder->dnn, from, to, &primitive));
+    int made;
+    TRY(builder_buffer(builder, dnn_bytes(to), &made));
+    TRY(builder_primitive(builder, name,
+                          &(struct primitive_request){"reorder",
+                                                      primitive,
+                                                      2,
+                                                      {DNN_SRC, DNN_DST},
+                                                      {buffer, made},
+                                                      0,
+                                                      (double)(dnn_bytes(from) + dnn_bytes(to))}));
+    *reordered = made;
+    return RETORT_OK;
+}
+
+/* ---- gradients ---- */
+
+enum retort_status builder_add_diff(struct value *value, int buffer, bool shared)
+{
+    if (!value->wants_diff)
+        return RETORT_OK;
+    if (value->diff_count == VALUE_DIFFS)
+        return fail(RETORT_UNSUPPORTED, "a value is read by more than %d nodes", VALUE_DIFFS);
+    value->diffs[value->diff_count] = buffer;
+    value->diff_shared[value->diff_count++] = shared;
+    return RETORT_OK;
+}
+
+int builder_own_diff(const struct value *value, int from)
+{
+    for (int i = from; i < value->diff_count; i++)
+        if (!value->diff_shared[i])
+            return value->diffs[i];
+    return NO_BUFFER;
+}
+
+enum retort_status builder_diff(struct builder *builder, const struct unit *unit, int gate,
+                                int *buffer)
+{
+    struct value *value = builder_value(builder, unit->output);
+    int own = builder_own_diff(value, 0);
+    if (own == NO_BUFFER)
+        TRY(builder_buffer(builder, tensor_bytes(&value->tensor), &own));
+    if (value->diff_count > 1 || value->diff_shared[0] || gate != NO_BUFFER) {
+        struct elementwise what = {.map = value->tensor, .source_count = value->diff_count};
+        TRY(elementwise_step(builder, "sum", builder->graph->nodes[unit->output].name, &what,
+                             value->diffs, gate, own));
+    }
+    *buffer = own;
+    return RETORT_OK;
+}
+
+/* ---- the whole ---- */
+
+static void find_last_readers(struct builder *builder, const struct unit *units, int count)
+{
+    const struct graph *graph = builder->graph;
+    for (int i = 0; i < count; i++) {
+        const struct node *node = &graph->nodes[units[i].node];
+        for (int j = 0; j < node->input_count; j++)
+            builder->last_reader[node->inputs[j]] = i;
+        if (units[i].residual >= 0)
+            builder->last_reader[units[i].residual] = i;
+    }
+    for (int i = 0; i < builder->options.tap_count; i++)
+        builder->last_reader[graph->taps[builder->options.taps[i]].node] = INT_MAX;
+    builder->last_reader[graph->node_count - 1] = INT_MAX;
+}
+
+static enum retort_status diff_from_caller(struct builder *builder, struct value *value,
+                                           int *buffer)
+{
+    TRY(builder_buffer(builder, tensor_bytes(&value->tensor), buffer));
+    touch(builder, *buffer);
+    return builder_add_diff(value, *buffer, false);
+}
+
+/* Between the passes the caller reads logits and taps and fills the gradients of both. */
+static enum retort_status hand_over(struct builder *builder)
+{
+    struct value *logits = builder_value(builder, builder->graph->node_count - 1);
+    if (logits->tensor.block != 1 || logits->tensor.type != PRECISION_F32)
+        return fail(RETORT_UNSUPPORTED, "the network's last node must be a linear layer");
+    touch(builder, logits->buffer);
+    builder->logits_diff = NO_BUFFER;
+    for (int i = 0; i < builder->options.tap_count; i++) {
+        struct value *tap =
+            builder_value(builder, builder->graph->taps[builder->options.taps[i]].node);
+        touch(builder, tap->buffer);
+        builder->tap_diffs[i] = NO_BUFFER;
+        if (builder->options.tap_diffs && builder->options.tap_diffs[i])
+            TRY(diff_from_caller(builder, tap, &builder->tap_diffs[i]));
+    }
+    if (builder_trains(builder))
+        TRY(diff_from_caller(builder, logits, &builder->logits_diff));
+    return add_step(builder, &(struct step){.kind = "hand over", .name = ""});
+}
+
+static enum retort_status in_node(const struct builder *builder, const struct unit *unit,
+                                  enum retort_status status)
+{
+    const struct node *node = &builder->graph->nodes[unit->node];
+    return status == RETORT_OK
+               ? status
+               : fail_in(status, "node %s (%s)", node->name, op_of(node->kind)->name);
+}
+
+enum retort_status builder_run(struct builder *builder)
+{
+    const struct graph *graph = builder->graph;
+    struct unit *units;
+    int count;
+    TRY(fuse(graph, &builder->options, builder->arena, &units, &count));
+    find_last_readers(builder, units, count);
+    for (int i = 0; i < count; i++) {
+        builder->unit = i;
+        TRY(in_node(builder, &units[i],
+                    op_of(graph->nodes[units[i].node].kind)->forward(builder, &units[i])));
+    }
+    TRY(hand_over(builder));
+    builder->forward_count = builder->step_count;
+    for (int i = count - 1; i >= 0 && builder_trains(builder); i--)
+        TRY(in_node(builder, &units[i],
+                    op_of(graph->nodes[units[i].node].kind)->backward(builder, &units[i])));
+    if (builder->options.input_diff) /* outlives the backward pass */
+        TRY(add_step(builder, &(struct step){.kind = "hand over",
+                                             .name = "",
+                                             .buffer_count = 1,
+                                             .buffers = {builder->values[0].diffs[0]}}));
+    return RETORT_OK;
+}

@@ -1,0 +1,11 @@
+/* recipe_check.h - what the rows of a recipe's tables cannot say one by one. */
+#ifndef RECIPE_RECIPE_CHECK_H
+#define RECIPE_RECIPE_CHECK_H
+
+#include "recipe/recipe.h"
+
+/* Resolve what is left to the budget (0, auto) and look for combinations that cannot work. Every
+ * value is in its range already. RETORT_INVALID "path: ...". */
+enum retort_status recipe_check(struct recipe *recipe);
+
+#endif

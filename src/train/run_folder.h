@@ -1,0 +1,21 @@
+/* run_folder.h - the folder of a run: its beginning and its summary. */
+#ifndef TRAIN_RUN_FOLDER_H
+#define TRAIN_RUN_FOLDER_H
+
+#include "recipe/recipe.h"
+#include "retort/run.h"
+
+/* folder/name+suffix; the caller frees it. NULL when memory is out. */
+char *run_file(const char *folder, const char *name, const char *suffix);
+
+/* Make the folder and write recipe.yaml. A folder that holds a run already is refused, unless
+ * resume: then its recipe must be this one. */
+enum retort_status run_prepare_folder(const char *folder, const struct recipe *recipe, bool resume);
+
+/* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "student": {...},
+ * "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of student over
+ * baseline. */
+enum retort_status run_write_summary(const char *folder, const struct recipe *recipe,
+                                     const struct retort_run_result *result);
+
+#endif
