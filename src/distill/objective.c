@@ -1,0 +1,127 @@
+/* objective.c - the losses of a stage in the order of LOSS_KINDS, one after the other. */
+#include "distill/objective.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct part {
+    const struct loss *loss; /* NULL: takes no part */
+    double weight;
+    void *state;
+};
+
+struct objective {
+    int n, classes, tap_count;
+    struct part parts[LOSS_COUNT];
+};
+
+static enum retort_status make_part(const struct loss *loss, const void *settings,
+                                    const struct loss_shapes *shapes, struct part *part)
+{
+    if (loss->needs_teacher && !shapes->teacher_taps)
+        return fail(RETORT_INVALID, "the loss %s needs a teacher and there is none", loss->name);
+    TRY(loss->create(settings, shapes, &part->state));
+    part->loss = loss;
+    part->weight = *(const double *)settings; /* the first member, see loss.h */
+    return RETORT_OK;
+}
+
+enum retort_status objective_create(const void *const settings[LOSS_COUNT],
+                                    const struct loss_shapes *shapes, struct objective **objective)
+{
+    enum retort_status status;
+    struct objective *made = NULL;
+    TRY(memory_zeroed(1, sizeof(*made), (void **)&made));
+    made->n = shapes->n;
+    made->classes = shapes->classes;
+    made->tap_count = shapes->tap_count;
+    for (int kind = 0; kind < LOSS_COUNT; kind++)
+        if (settings[kind])
+            TRY_DONE(make_part(loss_of(kind), settings[kind], shapes, &made->parts[kind]));
+    *objective = made;
+    return RETORT_OK;
+done:
+    objective_destroy(made);
+    return status;
+}
+
+void objective_destroy(struct objective *objective)
+{
+    if (!objective)
+        return;
+    for (int kind = 0; kind < LOSS_COUNT; kind++)
+        if (objective->parts[kind].loss)
+            objective->parts[kind].loss->destroy(objective->parts[kind].state);
+    free(objective);
+}
+
+bool objective_uses_tap(const struct objective *objective, int tap)
+{
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        const struct part *part = &objective->parts[kind];
+        if (part->loss && part->loss->uses_tap && part->loss->uses_tap(part->state, tap))
+            return true;
+    }
+    return false;
+}
+
+bool objective_needs_teacher(const struct objective *objective)
+{
+    for (int kind = 0; kind < LOSS_COUNT; kind++)
+        if (objective->parts[kind].loss && objective->parts[kind].loss->needs_teacher)
+            return true;
+    return false;
+}
+
+void objective_begin(struct objective *objective)
+{
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        if (part->loss && part->loss->begin)
+            part->loss->begin(part->state);
+    }
+}
+
+void objective_teacher(struct objective *objective, const struct teacher_view *teacher)
+{
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        if (part->loss && part->loss->teacher)
+            part->loss->teacher(part->state, teacher);
+    }
+}
+
+static void forget_gradients(const struct objective *objective, const struct student_view *student)
+{
+    size_t logits = (size_t)objective->n * (size_t)objective->classes;
+    memset(student->diff_logits, 0, logits * sizeof(float));
+    for (int tap = 0; tap < objective->tap_count; tap++)
+        if (objective_uses_tap(objective, tap))
+            student->diff_taps[tap].defined = false;
+}
+
+static void zero_undefined(const struct objective *objective, const struct student_view *student)
+{
+    for (int tap = 0; tap < objective->tap_count; tap++)
+        if (objective_uses_tap(objective, tap) && !student->diff_taps[tap].defined) {
+            struct gradient *gradient = &student->diff_taps[tap];
+            memset(gradient->tensor.data, 0, tensor_bytes(&gradient->tensor));
+            gradient->defined = true;
+        }
+}
+
+struct objective_value objective_student(struct objective *objective,
+                                         const struct student_view *student)
+{
+    struct objective_value value = {0};
+    forget_gradients(objective, student);
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        if (!part->loss)
+            continue;
+        value.raw[kind] = part->loss->student(part->state, part->weight, student);
+        value.total += part->weight * value.raw[kind];
+    }
+    zero_undefined(objective, student);
+    return value;
+}

@@ -1,0 +1,19 @@
+/* softmax.h - what the losses on logits share. In double: a batch has few logits. */
+#ifndef DISTILL_SOFTMAX_H
+#define DISTILL_SOFTMAX_H
+
+#include <math.h>
+
+/* log(sum of exp(logits[k] / temperature)); neither large nor small logits overflow. */
+static inline double softmax_log_sum(const float *logits, int classes, double temperature)
+{
+    float largest = logits[0];
+    for (int k = 1; k < classes; k++)
+        largest = logits[k] > largest ? logits[k] : largest;
+    double sum = 0;
+    for (int k = 0; k < classes; k++)
+        sum += exp(((double)logits[k] - largest) / temperature);
+    return largest / temperature + log(sum);
+}
+
+#endif
