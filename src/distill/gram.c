@@ -1,0 +1,314 @@
+/* gram.c - the loss on Gram matrices of taps: how the maps of two layers go together, layer by
+ * layer (FSP: Yim et al., "A Gift from Knowledge Distillation", CVPR 2017; cross-layer pairs: Chou
+ * et al., APSIPA Trans. SIP 10(1) e18, 2021).
+ *
+ *     G[i][j] = 1 / (h w) * sum over positions p of F_a[p][i] * F_b[p][j]
+ *
+ * for taps a before b of one image, the larger map pooled to the smaller one's size.
+ *   mean       mean over pairs of the batch mean of ||G_T - G_S||^2 / (m n)
+ *   sskd       sum over pairs of the batch mean of ||G_T - G_S||^2 / 2, divided by sum(m n)
+ *   frobenius  sum over pairs of the batch mean of ||G_T - G_S||^2 / 2
+ *
+ * One image is done from first to last by one thread, so its maps are read from memory once, all
+ * its pairs find them in the cache, and its gradients are written once. The teacher's matrices are
+ * kept from its forward pass to the student's: its maps are gone by then. */
+#include <assert.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "distill/gram_plan.h"
+
+static const char *const pool_words[] = {"max", "avg", NULL};
+static const char *const norm_words[] = {"mean", "sskd", "frobenius", NULL};
+static const struct setting gram_rows[] = {
+    {"weight", SETTING_NUMBER, offsetof(struct gram_settings, weight), .low = 0, .high = 1e6,
+     .fallback = "1", .help = "factor of this loss in the sum"},
+    {"pairs", SETTING_TEXTS, offsetof(struct gram_settings, pairs), .fallback = "all",
+     .help = "pairs of taps: all, adjacent, cross, or a list such as stem-stage1, stem-stage3"},
+    {"pool", SETTING_CHOICE, offsetof(struct gram_settings, pool), .choices = pool_words,
+     .fallback = "max", .help = "how the larger map of a pair is brought to the smaller's size"},
+    {"norm", SETTING_CHOICE, offsetof(struct gram_settings, norm), .choices = norm_words,
+     .fallback = "mean",
+     .help = "which published definition: mean over the entries, sskd, or half "
+             "the squared frobenius norm"},
+};
+static const struct setting_table gram_table =
+    SETTING_TABLE("gram", struct gram_settings, gram_rows);
+
+struct gram {
+    struct gram_plan plan;
+    enum gram_pool pool;
+    const struct gram_kernels *kernels;
+    int teachers;   /* seen in this step */
+    double share;   /* theirs together */
+    float *targets; /* (n, plan.matrices): the teachers' matrices, mean by their shares */
+    double *values; /* (n); summed in order, so threads do not change the sum */
+    int threads;
+    size_t scratch_floats; /* per thread: panels of either network, then two matrices */
+    float *scratch;
+};
+
+static void gram_destroy(void *state)
+{
+    struct gram *gram = state;
+    if (!gram)
+        return;
+    free(gram->scratch);
+    free(gram->values);
+    free(gram->targets);
+    gram_plan_release(&gram->plan);
+    free(gram);
+}
+
+static enum retort_status make_buffers(struct gram *gram)
+{
+    const struct gram_plan *plan = &gram->plan;
+    const size_t n = (size_t)plan->n, student = plan->student.scratch,
+                 teacher = plan->teacher.scratch;
+    gram->scratch_floats = (student > teacher ? student : teacher) + 2 * plan->largest_matrix;
+    gram->threads = omp_get_max_threads();
+    TRY(memory_zeroed(n, sizeof(double), (void **)&gram->values));
+    TRY(memory_aligned(n * plan->matrices * sizeof(float), (void **)&gram->targets));
+    return memory_aligned((size_t)gram->threads * gram->scratch_floats * sizeof(float),
+                          (void **)&gram->scratch);
+}
+
+static enum retort_status gram_create(const void *settings, const struct loss_shapes *shapes,
+                                      void **state)
+{
+    const struct gram_settings *wanted = settings;
+    enum retort_status status;
+    struct gram *gram = NULL;
+    TRY(memory_zeroed(1, sizeof(*gram), (void **)&gram));
+    gram->pool = wanted->pool;
+    gram->kernels = gram_kernels();
+    TRY_DONE(gram_plan_make(wanted, shapes, &gram->plan));
+    TRY_DONE(make_buffers(gram));
+    *state = gram;
+    return RETORT_OK;
+done:
+    gram_destroy(gram);
+    return status;
+}
+
+static bool gram_uses_tap(const void *state, int tap)
+{
+    const struct gram *gram = state;
+    return gram_plan_uses(&gram->plan, tap);
+}
+
+static void gram_begin(void *state)
+{
+    struct gram *gram = state;
+    gram->teachers = 0;
+    gram->share = 0;
+}
+
+/* ---- one image ---- */
+
+/* A map that is its own panel. */
+static bool is_panel(const struct tensor *map)
+{
+    return map->type == PRECISION_F32 && map->block == GRAM_LANES;
+}
+
+static float *image_of(const struct tensor *map, int image)
+{
+    return (float *)map->data + tensor_count(map) / (size_t)map->n * (size_t)image;
+}
+
+/* What one thread works on. */
+struct job {
+    const struct gram *gram;
+    const struct gram_side *side;
+    const struct tensor *taps;
+    struct gradient *diffs; /* the student's, by tap */
+    int image;
+    float *panels;
+    float *matrix, *transposed;
+};
+
+static struct job new_job(const struct gram *gram, const struct gram_side *side, int image)
+{
+    float *scratch = gram->scratch + (size_t)omp_get_thread_num() * gram->scratch_floats;
+    float *end = scratch + gram->scratch_floats;
+    size_t matrix = gram->plan.largest_matrix;
+    return (struct job){.gram = gram,
+                        .side = side,
+                        .image = image,
+                        .panels = scratch,
+                        .matrix = end - 2 * matrix,
+                        .transposed = end - matrix};
+}
+
+static const float *level_values(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct tensor *map = &job->taps[level->tap];
+    return level->parent < 0 && is_panel(map) ? image_of(map, job->image)
+                                              : job->panels + level->values;
+}
+
+static struct gram_panel level_panel(const struct job *job, int number)
+{
+    const struct gram_window *window = &job->side->levels[number].window;
+    return (struct gram_panel){level_values(job, number), window->blocks, window->h * window->w};
+}
+
+static int32_t *level_chosen(const struct job *job, const struct gram_level *level)
+{
+    return (int32_t *)(job->panels + level->chosen);
+}
+
+/* Bring the maps into panels and pool them. */
+static void make_levels(const struct job *job, bool gradient)
+{
+    const struct gram_kernels *kernels = job->gram->kernels;
+    for (int i = 0; i < job->side->level_count; i++) {
+        const struct gram_level *level = &job->side->levels[i];
+        const struct tensor *map = &job->taps[level->tap];
+        if (level->parent >= 0)
+            kernels->pool(job->gram->pool, &level->window, level_values(job, level->parent),
+                          job->panels + level->values, gradient ? level_chosen(job, level) : NULL);
+        else if (!is_panel(map))
+            kernels->load(map, job->image, job->panels + level->values);
+    }
+}
+
+/* ---- the teacher ---- */
+
+/* target moves by `part` of the way to what this teacher says. */
+static void mix(float *target, const float *matrix, size_t count, float part)
+{
+    for (size_t i = 0; i < count; i++)
+        target[i] += part * (matrix[i] - target[i]);
+}
+
+static void teacher_image(const struct job *job, float part)
+{
+    const struct gram *gram = job->gram;
+    float *targets = gram->targets + (size_t)job->image * gram->plan.matrices;
+    make_levels(job, false);
+    for (int i = 0; i < gram->plan.pair_count; i++) {
+        const struct gram_pair *pair = &gram->plan.pairs[i];
+        const struct gram_panel a = level_panel(job, pair->teacher[0]);
+        const struct gram_panel b = level_panel(job, pair->teacher[1]);
+        float *target = targets + pair->matrix;
+        float *matrix = part == 1 ? target : job->matrix;
+        gram->kernels->product(&a, &b, 1 / (float)pair->positions, matrix);
+        if (part != 1)
+            mix(target, matrix, pair->matrix_floats, part);
+    }
+}
+
+static void gram_teacher(void *state, const struct teacher_view *teacher)
+{
+    struct gram *gram = state;
+    if (!teacher->gram)
+        return;
+    gram->share += teacher->share;
+    /* The first one has all of it, also when its share is 0: then it is looked at for this only. */
+    float part = gram->teachers++ ? (float)(teacher->share / gram->share) : 1;
+#pragma omp parallel for schedule(static) num_threads(gram->threads)
+    for (int image = 0; image < gram->plan.n; image++) {
+        struct job job = new_job(gram, &gram->plan.teacher, image);
+        job.taps = teacher->taps;
+        teacher_image(&job, part);
+    }
+}
+
+/* ---- the student ---- */
+
+/* Where a level's gradient is put together: the map itself if it is a panel, else scratch. */
+static float *level_diff(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct tensor *map = &job->diffs[level->tap].tensor;
+    return level->parent < 0 && is_panel(map) ? image_of(map, job->image)
+                                              : job->panels + level->diff;
+}
+
+/* Whether the first gradient to reach a level is added to what other losses put there. */
+static bool starts_defined(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct gradient *gradient = &job->diffs[level->tap];
+    return level->parent < 0 && is_panel(&gradient->tensor) && gradient->defined;
+}
+
+static double student_pair(const struct job *job, const struct gram_pair *pair, double weight)
+{
+    const struct gram *gram = job->gram;
+    const struct gram_kernels *kernels = gram->kernels;
+    const float *target = gram->targets + (size_t)job->image * gram->plan.matrices + pair->matrix;
+    const struct gram_panel a = level_panel(job, pair->student[0]);
+    const struct gram_panel b = level_panel(job, pair->student[1]);
+    const double factor = weight * pair->diff_factor / pair->positions;
+    kernels->product(&a, &b, 1 / (float)pair->positions, job->matrix);
+    double squares = kernels->difference(a.blocks, b.blocks, target, (float)factor, job->matrix,
+                                         job->transposed);
+    kernels->spread(&b, job->transposed, a.blocks, level_diff(job, pair->student[0]),
+                    !pair->opens[0] || starts_defined(job, pair->student[0]));
+    kernels->spread(&a, job->matrix, b.blocks, level_diff(job, pair->student[1]),
+                    !pair->opens[1] || starts_defined(job, pair->student[1]));
+    return squares * pair->value_factor;
+}
+
+/* From the pooled levels to the larger ones, and from panels to the maps. */
+static void finish_diffs(const struct job *job)
+{
+    const struct gram_kernels *kernels = job->gram->kernels;
+    for (int i = job->side->level_count - 1; i >= 0; i--) {
+        const struct gram_level *level = &job->side->levels[i];
+        const struct gradient *gradient = &job->diffs[level->tap];
+        if (level->parent >= 0)
+            kernels->unpool(job->gram->pool, &level->window, level_diff(job, i),
+                            level_chosen(job, level), level_diff(job, level->parent),
+                            !level->opens_parent || starts_defined(job, level->parent));
+        else if (!is_panel(&gradient->tensor))
+            kernels->store(level_diff(job, i), &gradient->tensor, job->image, gradient->defined);
+    }
+}
+
+static double student_image(const struct job *job, double weight)
+{
+    const struct gram_plan *plan = &job->gram->plan;
+    double value = 0;
+    make_levels(job, true);
+    for (int i = 0; i < plan->pair_count; i++)
+        value += student_pair(job, &plan->pairs[i], weight);
+    finish_diffs(job);
+    return value;
+}
+
+static double gram_student(void *state, double weight, const struct student_view *student)
+{
+    struct gram *gram = state;
+    assert(gram->teachers > 0);
+#pragma omp parallel for schedule(static) num_threads(gram->threads)
+    for (int image = 0; image < gram->plan.n; image++) {
+        struct job job = new_job(gram, &gram->plan.student, image);
+        job.taps = student->taps;
+        job.diffs = student->diff_taps;
+        gram->values[image] = student_image(&job, weight);
+    }
+    for (int tap = 0; tap < gram->plan.tap_count; tap++)
+        if (gram_plan_uses(&gram->plan, tap))
+            student->diff_taps[tap].defined = true;
+    double value = 0;
+    for (int image = 0; image < gram->plan.n; image++)
+        value += gram->values[image];
+    return value;
+}
+
+const struct loss loss_gram = {
+    .name = "gram",
+    .settings = &gram_table,
+    .needs_teacher = true,
+    .create = gram_create,
+    .destroy = gram_destroy,
+    .uses_tap = gram_uses_tap,
+    .begin = gram_begin,
+    .teacher = gram_teacher,
+    .student = gram_student,
+};

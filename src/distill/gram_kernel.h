@@ -1,0 +1,63 @@
+/* gram_kernel.h - the arithmetic of Gram matrices on the maps of one image.
+ *
+ * A panel is one image's map as (blocks, positions, 16) float: what nChw16c already is, so such a
+ * map is its own panel; other layouts and bf16 are brought into one by `load` and back by `store`.
+ * Channels that fill the last block are zero in every panel and stay zero.
+ *
+ * A matrix with rows over panel a and columns over panel b is kept as (b blocks, a blocks * 16, 16)
+ * float: 16 columns side by side. */
+#ifndef DISTILL_GRAM_KERNEL_H
+#define DISTILL_GRAM_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "nn/tensor.h"
+
+enum { GRAM_LANES = 16 };
+
+enum gram_pool { GRAM_MAX, GRAM_AVG };
+
+struct gram_panel {
+    const float *data;
+    int blocks, positions;
+};
+
+/* Windows of kh x kw, as many as fill (h, w) results. */
+struct gram_window {
+    int blocks, h, w, kh, kw;
+};
+
+struct gram_kernels {
+    /* panel [out] from one image of the map. */
+    void (*load)(const struct tensor *map, int image, float *panel);
+    /* One image of the map is overwritten, or added to, from panel. */
+    void (*store)(const float *panel, const struct tensor *map, int image, bool add);
+
+    /* dst [out] (blocks, h * w, 16) from src (blocks, h * kh * w * kw, 16);
+     * chosen [out] as dst: the number of the largest in its window, the first one of equals; NULL:
+     * not wanted; not used by averages. */
+    void (*pool)(enum gram_pool kind, const struct gram_window *window, const float *src,
+                 float *dst, int32_t *chosen);
+    /* diff_src [out], or [add] when add is true, from diff_dst and chosen. */
+    void (*unpool)(enum gram_pool kind, const struct gram_window *window, const float *diff_dst,
+                   const int32_t *chosen, float *diff_src, bool add);
+
+    /* gram [out]: gram[i][j] = scale * sum over positions p of a[p][i] * b[p][j]. */
+    void (*product)(const struct gram_panel *a, const struct gram_panel *b, float scale,
+                    float *gram);
+    /* gram: -> factor * (gram - target); transposed [out] is the same with rows over b.
+     * Returns the sum of (gram - target)^2. */
+    double (*difference)(int a_blocks, int b_blocks, const float *target, float factor, float *gram,
+                         float *transposed);
+    /* diff [out] or [add], a panel of `blocks`: diff[p][i] = sum over k of src[p][k] *
+     * matrix[k][i], matrix with rows over src. */
+    void (*spread)(const struct gram_panel *src, const float *matrix, int blocks, float *diff,
+                   bool add);
+};
+
+/* The kernels of cpu_level(). */
+const struct gram_kernels *gram_kernels(void);
+
+#endif
