@@ -20,7 +20,6 @@ enum { PARTS = LANES / WIDTH }; /* vectors in a block's 16 channels */
 
 typedef float vector __attribute__((vector_size(WIDTH * 4)));
 typedef int32_t integers __attribute__((vector_size(WIDTH * 4)));
-typedef double doubles __attribute__((vector_size(WIDTH * 8)));
 
 KERNEL_INLINE vector load(const float *from)
 {
@@ -424,22 +423,30 @@ KERNEL_INLINE void spread(const struct gram_panel *src, const float *matrix, int
 
 /* ---- the difference of two matrices ---- */
 
+/* As many doubles as a register holds, and their singles. */
+typedef float floats __attribute__((vector_size(WIDTH * 2)));
+typedef double doubles __attribute__((vector_size(WIDTH * 4)));
+
 /* One 16 x 16 block; its rows lie side by side in gram and in transposed. */
 KERNEL_INLINE double block_difference(const float *target, float factor, float *gram,
                                       float *transposed)
 {
     doubles squares = {0};
-    for (int at = 0; at < BLOCK; at += WIDTH) {
-        vector diff = load(gram + at) - load(target + at);
+    for (int at = 0; at < BLOCK; at += WIDTH / 2) {
+        floats found, wanted;
+        memcpy(&found, gram + at, sizeof(found));
+        memcpy(&wanted, target + at, sizeof(wanted));
+        floats diff = found - wanted;
         doubles wide = __builtin_convertvector(diff, doubles);
         squares += wide * wide;
-        store(gram + at, diff * factor);
+        diff *= factor;
+        memcpy(gram + at, &diff, sizeof(diff));
     }
     for (int r = 0; r < LANES; r++)
         for (int c = 0; c < LANES; c++)
             transposed[c * LANES + r] = gram[r * LANES + c];
     double sum = 0;
-    for (int l = 0; l < WIDTH; l++)
+    for (int l = 0; l < WIDTH / 2; l++)
         sum += squares[l];
     return sum;
 }
