@@ -56,7 +56,7 @@ struct parameter {
     int fan_in; /* for He initialisation */
 };
 
-enum { OP_INPUTS = 2, OP_PARAMETERS = 4 };
+enum { OP_INPUTS = 2, OP_PARAMETERS = 4, GRAPH_MOST_NODES = 4096 };
 
 struct node {
     enum op_kind kind;
@@ -79,26 +79,27 @@ struct graph {
     struct tap *taps;
     struct shape input;
     int classes;
-    const char
-        *network; /* the specification it was made from, e.g. "resnet:depth=8"; for messages */
-    struct arena arena; /* owns all of the above */
+    const char *network; /* the specification it was made from, e.g. "resnet:depth=8" */
+    struct arena arena;  /* owns all of the above */
     bool finished;
 };
 
 /* ---- making one ---- */
 
-/* Begin with the input node. classes >= 1. */
+/* Begin with the input node, called "input". Sides are 1 to 65536. */
 enum retort_status graph_begin(struct graph *graph, const char *network, struct shape input);
 
 /* Append a node: its inputs are node numbers, attributes are copied (NULL: the op's defaults).
- * Shapes and attributes are checked by the op: RETORT_INVALID names the node. node [out] its
- * number. */
+ * Names are letters, digits, dots, dashes, underscores. Shapes and attributes are checked by the
+ * op: RETORT_INVALID names the node. node [out] its number. */
 enum retort_status graph_add(struct graph *graph, enum op_kind kind, const char *name,
                              const int *inputs, int input_count, const void *attributes, int *node);
 
+/* Name a node's output; any node but the input. Taps are kept in the order of the network. */
 enum retort_status graph_tap(struct graph *graph, const char *name, int node);
 
-/* Check that the last node is a vector and that every other node is used. */
+/* Check that the last node is a linear layer, whose outputs are the classes, and that every other
+ * node is used. Nothing may be added afterwards. */
 enum retort_status graph_finish(struct graph *graph);
 
 /* Accepts a zeroed struct. */
@@ -120,10 +121,11 @@ bool parameter_trains(const struct parameter *parameter);
 /* ---- files ---- */
 
 /* A JSON object from which graph_from_json makes an equal graph:
- * {"network", "input": [c, h, w], "nodes": [{"op", "name", "inputs", "attributes"}], "taps": {name: node}};
- * the input node is not listed and has number 0. */
+ * {"network", "input": [c, h, w], "nodes": [{"op", "name", "inputs", "attributes"}], "taps": {name:
+ * node}}; the input node is not listed and has number 0. */
 json_t *graph_json(const struct graph *graph);
-/* Hostile input is expected: anything that is not a graph is RETORT_FORMAT, prefixed by where. */
+/* Hostile input is expected: anything that is not a graph is RETORT_FORMAT, prefixed by
+ * "where: graph: ". */
 enum retort_status graph_from_json(const json_t *object, const char *where, struct graph *graph);
 
 /* ---- specifications ---- */

@@ -1,11 +1,9 @@
 /* graph_json.c - graphs as JSON, for model files.
  *
- * Reading goes through graph_begin, graph_add and graph_tap, so a file can say nothing that a program
- * could not; what comes from a file is reported as RETORT_FORMAT. */
+ * Reading goes through graph_begin, graph_add and graph_tap, so a file can say nothing that a
+ * program could not; what comes from a file is reported as RETORT_FORMAT. */
 #include "nn/graph.h"
 #include "nn/op/op.h"
-
-enum { MOST_NODES_READ = 4096 };
 
 /* ---- writing ---- */
 
@@ -26,7 +24,8 @@ static json_t *node_json(const struct node *node)
     json_t *object = json_pack("{s:s, s:s, s:o}", "op", op->name, "name", node->name, "inputs",
                                numbers(node->inputs, node->input_count));
     if (object && op->attributes &&
-        json_object_set_new(object, "attributes", settings_json(op->attributes, node->attributes))) {
+        json_object_set_new(object, "attributes",
+                            settings_json(op->attributes, node->attributes))) {
         json_decref(object);
         return NULL;
     }
@@ -47,23 +46,25 @@ json_t *graph_json(const struct graph *graph)
         return NULL;
     }
     const int input[] = {graph->input.c, graph->input.h, graph->input.w};
-    return json_pack("{s:s, s:o, s:o, s:o}", "network", graph->network, "input", numbers(input, 3), "nodes", nodes,
-                     "taps", taps);
+    return json_pack("{s:s, s:o, s:o, s:o}", "network", graph->network, "input", numbers(input, 3),
+                     "nodes", nodes, "taps", taps);
 }
 
 /* ---- reading ---- */
 
-static enum retort_status read_numbers(const json_t *list, const char *what, int least, int most, int *items,
-                                       int *count)
+static enum retort_status read_numbers(const json_t *list, const char *what, int least, int most,
+                                       int *items, int *count)
 {
     int size = (int)json_array_size(list);
     if (!json_is_array(list) || size < least || size > most)
-        return fail(RETORT_FORMAT, "%s: a list of %d to %d whole numbers wanted", what, least, most);
+        return fail(RETORT_FORMAT, "%s: a list of %d to %d whole numbers wanted", what, least,
+                    most);
     for (int i = 0; i < size; i++) {
         const json_t *item = json_array_get(list, (size_t)i);
         json_int_t value = json_integer_value(item);
         if (!json_is_integer(item) || value < 0 || value > 1 << 30)
-            return fail(RETORT_FORMAT, "%s: a list of %d to %d whole numbers wanted", what, least, most);
+            return fail(RETORT_FORMAT, "%s: a list of %d to %d whole numbers wanted", what, least,
+                        most);
         items[i] = (int)value;
     }
     *count = size;
@@ -77,14 +78,15 @@ static enum retort_status read_node(const json_t *object, struct graph *graph)
     const json_t *attributes = json_object_get(object, "attributes");
     int inputs[OP_INPUTS], count, node;
     enum op_kind kind;
-    if (!kind_name || !name || !name[0])
-        return fail(RETORT_FORMAT, "an object with op and name wanted");
+    if (!kind_name || !name || json_object_size(object) != (attributes ? 4 : 3))
+        return fail(RETORT_FORMAT, "an object of op, name, inputs and attributes wanted");
     const struct op *op = op_find(kind_name, &kind);
     if (!op)
-        return fail(RETORT_FORMAT, "node %s: unknown operator %s", name, kind_name);
+        return fail(RETORT_FORMAT, "node %.100s: unknown operator %.100s", name, kind_name);
     TRY(read_numbers(json_object_get(object, "inputs"), "inputs", 1, OP_INPUTS, inputs, &count));
     if (!op->attributes != !attributes)
-        return fail(RETORT_FORMAT, "node %s: %s", name, attributes ? "attributes not wanted" : "attributes missing");
+        return fail(RETORT_FORMAT, "node %.100s: attributes %s", name,
+                    attributes ? "not wanted" : "missing");
     void *values = NULL;
     if (op->attributes) {
         TRY(arena_take(&graph->arena, op->attributes->bytes, &values));
@@ -102,8 +104,8 @@ static enum retort_status read_taps(const json_t *taps, struct graph *graph)
     json_object_foreach((json_t *)taps, name, node)
     {
         json_int_t number = json_integer_value(node);
-        if (!json_is_integer(node) || number < 0 || number > MOST_NODES_READ)
-            return fail(RETORT_FORMAT, "tap %s: the number of a node wanted", name);
+        if (!json_is_integer(node) || number < 0 || number > GRAPH_MOST_NODES)
+            return fail(RETORT_FORMAT, "tap %.100s: the number of a node wanted", name);
         TRY(graph_tap(graph, name, (int)number));
     }
     return RETORT_OK;
@@ -114,14 +116,18 @@ static enum retort_status read_graph(const json_t *object, struct graph *graph)
     const char *network = json_string_value(json_object_get(object, "network"));
     const json_t *nodes = json_object_get(object, "nodes");
     int input[3], count;
-    if (!json_is_object(object) || !network || !json_is_array(nodes))
-        return fail(RETORT_FORMAT, "an object with network, input, nodes and taps wanted");
-    if (json_array_size(nodes) > MOST_NODES_READ)
-        return fail(RETORT_FORMAT, "%zu nodes found, at most %d wanted", json_array_size(nodes), MOST_NODES_READ);
+    if (!network || !json_is_array(nodes) || json_object_size(object) != 4)
+        return fail(RETORT_FORMAT, "an object of network, input, nodes and taps wanted");
+    if (json_array_size(nodes) > GRAPH_MOST_NODES)
+        return fail(RETORT_FORMAT, "%zu nodes found, at most %d wanted", json_array_size(nodes),
+                    GRAPH_MOST_NODES);
     TRY(read_numbers(json_object_get(object, "input"), "input", 3, 3, input, &count));
     TRY(graph_begin(graph, network, (struct shape){input[0], input[1], input[2]}));
-    for (size_t i = 0; i < json_array_size(nodes); i++)
-        TRY(read_node(json_array_get(nodes, i), graph));
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        enum retort_status status = read_node(json_array_get(nodes, i), graph);
+        if (status != RETORT_OK)
+            return fail_in(status, "nodes[%zu]", i);
+    }
     TRY(read_taps(json_object_get(object, "taps"), graph));
     return graph_finish(graph);
 }

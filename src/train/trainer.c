@@ -43,8 +43,22 @@ static void look_at_teacher(struct trainer *trainer, const float *images)
     objective_teacher(trainer->objective, &view);
 }
 
+/* How many images of the batch the logits name rightly. */
+static int count_right(const float *logits, int classes, const struct batch *batch)
+{
+    int right = 0;
+    for (int i = 0; i < batch->n; i++) {
+        const float *row = logits + (size_t)i * (size_t)classes;
+        int best = 0;
+        for (int c = 1; c < classes; c++)
+            best = row[c] > row[best] ? c : best;
+        right += best == batch->labels[i];
+    }
+    return right;
+}
+
 static enum retort_status train_step(struct trainer *trainer, const struct batch *batch, long step,
-                                     double rate, struct objective_value *value)
+                                     double rate, struct objective_value *value, long *right)
 {
     struct executor *student = trainer->student.executor;
     struct student_view view = {.logits = executor_logits(student),
@@ -57,24 +71,12 @@ static enum retort_status train_step(struct trainer *trainer, const struct batch
         look_at_teacher(trainer, batch->images);
     executor_forward(student, batch->images, (uint32_t)step);
     *value = objective_student(trainer->objective, &view);
-    executor_backward(student);
+    *right += count_right(view.logits, trainer->setup.model->graph.classes, batch);
+    executor_backward(student); /* the logits are gone afterwards */
     optimizer_step(&trainer->optimizer, rate);
     if (trainer->teacher.executor)
         TRY(executor_status(trainer->teacher.executor));
     return executor_status(student);
-}
-
-static int count_right(const float *logits, int classes, const struct batch *batch)
-{
-    int right = 0;
-    for (int i = 0; i < batch->n; i++) {
-        const float *row = logits + (size_t)i * (size_t)classes;
-        int best = 0;
-        for (int c = 1; c < classes; c++)
-            best = row[c] > row[best] ? c : best;
-        right += best == batch->labels[i];
-    }
-    return right;
 }
 
 static void add_value(struct objective_value *sum, const struct objective_value *value)
@@ -96,7 +98,6 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
                                  void *context, struct training_report *report)
 {
     const long steps = trainer_steps(trainer);
-    const int classes = trainer->setup.model->graph.classes;
     const double start = omp_get_wtime(), waited = loader_waited(trainer->loader);
     struct training_report now = {.epoch = epoch, .steps = steps};
     struct objective_value sum = {0}, value;
@@ -107,7 +108,7 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
         const long step = (long)epoch * steps + now.step - 1;
         TRY(loader_next(trainer->loader, &batch));
         now.rate = schedule_rate(trainer->setup.train, step, trainer->setup.epochs * steps);
-        TRY(train_step(trainer, &batch, step, now.rate, &value));
+        TRY(train_step(trainer, &batch, step, now.rate, &value, &right));
         add_value(&sum, &value);
         if (!(value.total - value.total == 0))
             return fail(RETORT_BACKEND,
@@ -115,7 +116,6 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
                         "lower the learning rate",
                         now.step, epoch + 1, value.raw[LOSS_ce], value.raw[LOSS_kl],
                         value.raw[LOSS_gram]);
-        right += count_right(executor_logits(trainer->student.executor), classes, &batch);
         now.images += batch.n;
         now.value = mean_value(&sum, now.step);
         now.accuracy = 100.0 * (double)right / (double)now.images;

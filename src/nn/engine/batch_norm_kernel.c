@@ -10,14 +10,18 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
-#include "nn/engine/vector.h"
+#include "nn/vector.h"
 
 enum { GROUP_BYTES = 8 << 20, SUMS = 2 * LANES };
 
-/* What the passes read per run. a, b: y = x * a + b; p, q, r: dx = g * p + x * q + r. */
-struct coefficients {
-    vector a, b, p, q, r, mean;
-};
+/* What the passes read of a block of channels, each for every lane: y = x * a + b;
+ * dx = g * p + x * q + r. */
+enum { A, B, MEAN, P, Q, R, COEFFICIENTS };
+
+KERNEL_INLINE vector coefficient(const float *coefficients, int which)
+{
+    return vector_load(PRECISION_F32, coefficients, (size_t)which * LANES, LANES);
+}
 
 /* ---- one run, one instruction-set level ---- */
 
@@ -40,12 +44,15 @@ KERNEL_INLINE void run_sums(enum precision type, int block, const void *x, size_
         q0 += d0 * d0;
         q1 += d1 * d1;
     }
-    for (; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
-        vector d = vector_load(type, x, at, lanes) - x0;
-        if (lanes < LANES)
-            for (int i = lanes; i < LANES; i++)
-                d[i] = 0;
+    for (; at + LANES <= count; at += LANES) {
+        vector d = vector_load(type, x, at, LANES) - x0;
+        s0 += d;
+        q0 += d * d;
+    }
+    if (at < count) {
+        vector d = vector_load(type, x, at, (int)(count - at)) - x0;
+        for (int i = (int)(count - at); i < LANES; i++)
+            d[i] = 0;
         s0 += d;
         q0 += d * d;
     }
@@ -55,60 +62,80 @@ KERNEL_INLINE void run_sums(enum precision type, int block, const void *x, size_
     memcpy(sums + LANES, &q0, sizeof(q0));
 }
 
+/* The loops below run over whole vectors and treat the half vector that may be left apart, so that
+ * the number of lanes is a constant where it matters. */
+#define EACH_VECTOR(count, body)                                                                   \
+    do {                                                                                           \
+        size_t at = 0;                                                                             \
+        for (; at + LANES <= (count); at += LANES) {                                               \
+            enum { lanes = LANES };                                                                \
+            body;                                                                                  \
+        }                                                                                          \
+        if (at < (count)) {                                                                        \
+            const int lanes = (int)((count)-at);                                                   \
+            body;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
 KERNEL_INLINE void run_apply(enum precision type, bool relu, const void *x, const void *residual,
-                             void *y, size_t count, const struct coefficients *c)
+                             void *y, size_t count, const float *coefficients)
 {
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
-        vector v = vector_load(type, x, at, lanes) * c->a + c->b;
+    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
+    EACH_VECTOR(count, {
+        vector v = vector_load(type, x, at, lanes) * a + b;
         if (residual)
             v += vector_load(type, residual, at, lanes);
         vector_store(type, y, at, lanes, relu ? vector_relu(v) : v);
-    }
+    });
 }
 
 /* The gradient before normalisation at one place: all diffs, cut where the ReLU cut. */
 KERNEL_INLINE vector masked(enum precision type, bool relu, const void *const *diffs,
-                            int diff_count, const void *y, vector x, const struct coefficients *c,
-                            size_t at, int lanes)
+                            int diff_count, const void *y, vector x, vector a, vector b, size_t at,
+                            int lanes)
 {
     vector g = vector_load(type, diffs[0], at, lanes);
-    for (int i = 1; i < diff_count; i++)
+    if (diff_count > 1)
+        g += vector_load(type, diffs[1], at, lanes);
+    for (int i = 2; i < diff_count; i++)
         g += vector_load(type, diffs[i], at, lanes);
     if (!relu)
         return g;
-    return vector_where_positive(y ? vector_load(type, y, at, lanes) : x * c->a + c->b, g);
+    return vector_where_positive(y ? vector_load(type, y, at, lanes) : x * a + b, g);
 }
 
 /* Sums of g and of g (x - mean); stores g when wanted. */
 KERNEL_INLINE void run_backward_sums(enum precision type, bool relu, const void *const *diffs,
                                      int diff_count, const void *y, const void *x, void *g_out,
-                                     size_t count, const struct coefficients *c, float *sums)
+                                     size_t count, const float *coefficients, float *sums)
 {
+    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
+    const vector mean = coefficient(coefficients, MEAN);
     vector s = {0}, p = {0};
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
+    EACH_VECTOR(count, {
         vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, diff_count, y, v, c, at, lanes);
+        vector g = masked(type, relu, diffs, diff_count, y, v, a, b, at, lanes);
         if (g_out)
             vector_store(type, g_out, at, lanes, g);
         s += g;
-        p += g * (v - c->mean);
-    }
+        p += g * (v - mean);
+    });
     memcpy(sums, &s, sizeof(s));
     memcpy(sums + LANES, &p, sizeof(p));
 }
 
 KERNEL_INLINE void run_backward_apply(enum precision type, bool relu, const void *const *diffs,
-                                      int diff_count, const void *y, const void *x, void *dx,
-                                      size_t count, const struct coefficients *c)
+                                      const void *y, const void *x, void *dx, size_t count,
+                                      const float *coefficients)
 {
-    for (size_t at = 0; at < count; at += LANES) {
-        int lanes = count - at < LANES ? (int)(count - at) : LANES;
+    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
+    const vector p = coefficient(coefficients, P), q = coefficient(coefficients, Q);
+    const vector r = coefficient(coefficients, R);
+    EACH_VECTOR(count, {
         vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, diff_count, y, v, c, at, lanes);
-        vector_store(type, dx, at, lanes, g * c->p + v * c->q + c->r);
-    }
+        vector g = masked(type, relu, diffs, 1, y, v, a, b, at, lanes);
+        vector_store(type, dx, at, lanes, g * p + v * q + r);
+    });
 }
 
 /* ---- the levels ---- */
@@ -121,7 +148,7 @@ struct run {
     size_t count;
     const void *x, *y, *residual, *diffs[BATCH_NORM_DIFFS];
     void *out, *g;
-    const struct coefficients *c;
+    const float *c; /* coefficients of its block */
     float *sums, *first;
 };
 
@@ -163,10 +190,15 @@ KERNEL_INLINE void apply_any(const struct run *r)
         BY_TYPE(r, run_apply(type, relu, r->x, NULL, r->out, r->count, r->c));
 }
 
+/* The common cases are compiled apart: one gradient through a batch norm + ReLU; two that meet at a
+ * residual sum. */
 KERNEL_INLINE void backward_sums_any(const struct run *r)
 {
-    if (r->diff_count == 1 && !r->g)
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, r->y, r->x, NULL, r->count, r->c,
+    if (r->diff_count == 1 && !r->g && !r->y)
+        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, NULL, r->x, NULL, r->count, r->c,
+                                     r->sums));
+    else if (r->diff_count == 2 && r->g && r->y)
+        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 2, r->y, r->x, r->g, r->count, r->c,
                                      r->sums));
     else
         BY_TYPE(r, run_backward_sums(type, relu, r->diffs, r->diff_count, r->y, r->x, r->g,
@@ -175,7 +207,10 @@ KERNEL_INLINE void backward_sums_any(const struct run *r)
 
 KERNEL_INLINE void backward_apply_any(const struct run *r)
 {
-    BY_TYPE(r, run_backward_apply(type, relu, r->diffs, 1, r->y, r->x, r->out, r->count, r->c));
+    if (r->y)
+        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, r->y, r->x, r->out, r->count, r->c));
+    else
+        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, NULL, r->x, r->out, r->count, r->c));
 }
 
 struct run_kernels {
@@ -248,81 +283,113 @@ static int group_of(const struct plane *plane)
     return fit < 1 ? 1 : fit > (size_t)plane->blocks ? plane->blocks : (int)fit;
 }
 
-/* Scratch per run: SUMS floats of sums, LANES of the first position. */
-enum { RUN_SCRATCH = SUMS + LANES };
+/* Scratch: the coefficients of every block of channels, then of every run SUMS floats of sums and
+ * LANES of its first position. */
+enum { RUN_SCRATCH = SUMS + LANES, BLOCK_SCRATCH = COEFFICIENTS * LANES };
 
 size_t batch_norm_scratch(const struct batch_norm_shape *shape)
 {
     struct plane plane = plane_of(&shape->map);
-    return (size_t)plane.blocks * plane.runs * RUN_SCRATCH;
+    return (size_t)plane.blocks * (BLOCK_SCRATCH + (size_t)plane.runs * RUN_SCRATCH);
 }
 
-/* Both sums of one channel, over the lanes that hold it. */
-static void channel_sums(const float *scratch, int block, int channel, double *sum, double *other)
+static float *block_scratch(float *scratch, int b)
 {
-    *sum = *other = 0;
-    for (int lane = channel; lane < LANES; lane += block) {
-        *sum += scratch[lane];
-        *other += scratch[LANES + lane];
-    }
+    return scratch + (size_t)b * BLOCK_SCRATCH;
 }
 
-/* Mean and sum of squared deviations of two parts make those of both (Chan, Golub and LeVeque
- * 1979). */
-static void statistics(const struct plane *plane, int block, const float *scratch, int channel,
-                       double *mean, double *var)
+static float *run_scratch(const struct plane *plane, float *scratch, int image, int b)
 {
-    double part = (double)plane->count / block, total = 0, average = 0, deviations = 0;
-    for (int run = 0; run < plane->runs; run++, scratch += RUN_SCRATCH) {
-        double sum, squares;
-        channel_sums(scratch, block, channel, &sum, &squares);
-        double run_mean = sum / part + scratch[SUMS + channel];
-        double run_deviations = squares - sum * sum / part;
-        double distance = run_mean - average, next = total + part;
-        deviations += run_deviations + distance * distance * total * part / next;
-        average += distance * part / next;
-        total = next;
+    return block_scratch(scratch, plane->blocks) +
+           ((size_t)b * plane->runs + (size_t)image) * RUN_SCRATCH;
+}
+
+/* A number for each channel of a block, into all lanes that hold the channel. */
+static void set_coefficient(float *coefficients, int which, int block, const double *numbers)
+{
+    for (int i = 0; i < LANES; i++)
+        coefficients[which * LANES + i] = (float)numbers[i % block];
+}
+
+/* One of a run's sums, by channel: over the lanes that hold it. */
+KERNEL_INLINE void fold(const float *sums, int block, double *channels)
+{
+    for (int i = 0; i < block; i++)
+        channels[i] = block == LANES ? (double)sums[i] : (double)sums[i] + (double)sums[i + block];
+}
+
+/* Means and variances of a block's channels. All runs are equally long, so the mean is that of the
+ * runs' means, and the squared deviations are those within the runs and between them. */
+KERNEL_INLINE void statistics(const struct plane *plane, int block, const float *scratch,
+                              double *mean, double *var)
+{
+    const double part = (double)plane->count / block;
+    double sum[LANES], squares[LANES];
+    for (int c = 0; c < block; c++)
+        mean[c] = var[c] = 0;
+    for (int run = 0; run < plane->runs; run++) {
+        const float *s = scratch + (size_t)run * RUN_SCRATCH;
+        fold(s, block, sum);
+        for (int c = 0; c < block; c++)
+            mean[c] += (sum[c] / part + (double)s[SUMS + c]) / plane->runs;
     }
-    *mean = average;
-    *var = deviations > 0 ? deviations / total : 0;
+    for (int run = 0; run < plane->runs; run++) {
+        const float *s = scratch + (size_t)run * RUN_SCRATCH;
+        fold(s, block, sum);
+        fold(s + LANES, block, squares);
+        for (int c = 0; c < block; c++) {
+            double distance = sum[c] / part + (double)s[SUMS + c] - mean[c];
+            var[c] += (squares[c] - sum[c] * sum[c] / part) / part + distance * distance;
+        }
+    }
+    for (int c = 0; c < block; c++)
+        var[c] = var[c] > 0 ? var[c] / plane->runs : 0;
+}
+
+/* y = x * a + b, and the mean, of a block of channels. */
+static void set_affine(float *coefficients, const float *scale, const float *shift,
+                       const float *mean, const float *inverse, int block)
+{
+    double a[LANES], b[LANES], m[LANES];
+    for (int i = 0; i < block; i++) {
+        a[i] = (double)(scale[i] * inverse[i]);
+        b[i] = shift[i] - mean[i] * a[i];
+        m[i] = mean[i];
+    }
+    set_coefficient(coefficients, A, block, a);
+    set_coefficient(coefficients, B, block, b);
+    set_coefficient(coefficients, MEAN, block, m);
 }
 
 static void finish_statistics(const struct batch_norm_shape *shape, const struct plane *plane,
                               const struct batch_norm_forward *data, int b)
 {
-    int block = shape->map.block;
-    double count = (double)plane->count / block * plane->runs;
-    for (int c = b * block; c < (b + 1) * block; c++) {
-        double mean, var;
-        const float *scratch = data->scratch + (size_t)(c / block) * plane->runs * RUN_SCRATCH;
-        statistics(plane, block, scratch, c % block, &mean, &var);
-        data->mean[c] = (float)mean;
-        data->inverse[c] = (float)(1 / sqrt(var + shape->epsilon));
-        double unbiased = count > 1 ? var * count / (count - 1) : var;
-        float m = shape->momentum;
-        data->running_mean[c] = (float)((1 - m) * (double)data->running_mean[c] + m * mean);
+    const int block = shape->map.block, from = b * block;
+    const double count = (double)plane->count / block * plane->runs;
+    const float *scratch = run_scratch(plane, data->scratch, 0, b);
+    double mean[LANES], var[LANES];
+    if (block == LANES)
+        statistics(plane, LANES, scratch, mean, var);
+    else
+        statistics(plane, LANES / 2, scratch, mean, var);
+    for (int i = 0; i < block; i++) {
+        const int c = from + i;
+        const double m = (double)shape->momentum;
+        const double unbiased = count > 1 ? var[i] * count / (count - 1) : var[i];
+        data->mean[c] = (float)mean[i];
+        data->inverse[c] = (float)(1 / sqrt(var[i] + (double)shape->epsilon));
+        data->running_mean[c] = (float)((1 - m) * (double)data->running_mean[c] + m * mean[i]);
         data->running_var[c] = (float)((1 - m) * (double)data->running_var[c] + m * unbiased);
     }
-}
-
-static void affine(const float *scale, const float *shift, const float *mean, const float *inverse,
-                   int block, int from, struct coefficients *c)
-{
-    float a[LANES], b[LANES];
-    for (int i = 0; i < block; i++) {
-        a[i] = scale[from + i] * inverse[from + i];
-        b[i] = shift[from + i] - mean[from + i] * a[i];
-    }
-    c->a = vector_channels(a, block);
-    c->b = vector_channels(b, block);
-    c->mean = vector_channels(mean + from, block);
+    set_affine(block_scratch(data->scratch, b), data->scale + from, data->shift + from,
+               data->mean + from, data->inverse + from, block);
 }
 
 void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch_norm_forward *data)
 {
     const struct run_kernels *kernels = &levels[cpu_level()];
     const struct plane plane = plane_of(&shape->map);
-    const int block = shape->map.block, group = group_of(&plane);
+    const int group = group_of(&plane);
     for (int from = 0; from < plane.blocks; from += group) {
         const int to = from + group < plane.blocks ? from + group : plane.blocks;
 #pragma omp parallel
@@ -332,7 +399,7 @@ void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch
                 for (int i = 0; i < plane.runs; i++) {
                     struct run run = run_of(shape, &plane);
                     run.x = shifted(data->x, run_at(&plane, i, b));
-                    run.sums = data->scratch + ((size_t)b * plane.runs + i) * RUN_SCRATCH;
+                    run.sums = run_scratch(&plane, data->scratch, i, b);
                     run.first = run.sums + SUMS;
                     kernels->sums(&run);
                 }
@@ -342,15 +409,12 @@ void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch
 #pragma omp for collapse(2) schedule(static)
             for (int b = from; b < to; b++)
                 for (int i = 0; i < plane.runs; i++) {
-                    struct coefficients c;
                     struct run run = run_of(shape, &plane);
                     size_t at = run_at(&plane, i, b);
-                    affine(data->scale, data->shift, data->mean, data->inverse, block, b * block,
-                           &c);
                     run.x = shifted(data->x, at);
                     run.residual = shifted(data->residual, at);
                     run.out = (void *)shifted(data->y, at);
-                    run.c = &c;
+                    run.c = block_scratch(data->scratch, b);
                     kernels->apply(&run);
                 }
         }
@@ -366,111 +430,122 @@ void batch_norm_apply(const struct batch_norm_shape *shape, const void *x, const
 #pragma omp parallel for collapse(2) schedule(static)
     for (int i = 0; i < plane.runs; i++)
         for (int k = 0; k < plane.blocks; k++) {
-            struct coefficients c = {.a = vector_channels(a + k * block, block),
-                                     .b = vector_channels(b + k * block, block)};
+            float coefficients[BLOCK_SCRATCH];
             struct run run = run_of(shape, &plane);
             size_t at = run_at(&plane, i, k);
+            for (int lane = 0; lane < LANES; lane++) {
+                coefficients[A * LANES + lane] = a[k * block + lane % block];
+                coefficients[B * LANES + lane] = b[k * block + lane % block];
+            }
             run.x = shifted(x, at);
             run.residual = shifted(residual, at);
             run.out = (void *)shifted(y, at);
-            run.c = &c;
+            run.c = coefficients;
             kernels->apply(&run);
         }
 }
 
 /* ---- backward ---- */
 
-static void finish_backward_sums(const struct batch_norm_shape *shape, const struct plane *plane,
-                                 const struct batch_norm_backward *data, int b)
+KERNEL_INLINE void backward_totals(const struct plane *plane, int block, const float *scratch,
+                                   double *sum, double *products)
 {
-    int block = shape->map.block;
-    for (int c = b * block; c < (b + 1) * block; c++) {
-        const float *scratch = data->scratch + (size_t)(c / block) * plane->runs * RUN_SCRATCH;
-        double sum = 0, products = 0;
-        for (int run = 0; run < plane->runs; run++, scratch += RUN_SCRATCH) {
-            double run_sum, run_products;
-            channel_sums(scratch, block, c % block, &run_sum, &run_products);
-            sum += run_sum;
-            products += run_products;
+    double run_sum[LANES], run_products[LANES];
+    for (int c = 0; c < block; c++)
+        sum[c] = products[c] = 0;
+    for (int run = 0; run < plane->runs; run++, scratch += RUN_SCRATCH) {
+        fold(scratch, block, run_sum);
+        fold(scratch + LANES, block, run_products);
+        for (int c = 0; c < block; c++) {
+            sum[c] += run_sum[c];
+            products[c] += run_products[c];
         }
-        data->diff_shift[c] = (float)sum;
-        data->diff_scale[c] = (float)(products * data->inverse[c]);
     }
 }
 
 /* dx = p g + q x + r, the header's formula solved for g and x. */
-static void backward_coefficients(const struct plane *plane, const struct batch_norm_backward *data,
-                                  int block, int from, struct coefficients *c)
+static void finish_backward_sums(const struct batch_norm_shape *shape, const struct plane *plane,
+                                 const struct batch_norm_backward *data, int b)
 {
-    float p[LANES], q[LANES], r[LANES];
-    double count = (double)plane->count / block * plane->runs;
+    const int block = shape->map.block;
+    const double count = (double)plane->count / block * plane->runs;
+    const float *scratch = run_scratch(plane, data->scratch, 0, b);
+    double sum[LANES], products[LANES], p[LANES], q[LANES], r[LANES];
+    if (block == LANES)
+        backward_totals(plane, LANES, scratch, sum, products);
+    else
+        backward_totals(plane, LANES / 2, scratch, sum, products);
     for (int i = 0; i < block; i++) {
-        int k = from + i;
-        double scale = (double)data->scale[k] * data->inverse[k];
-        double slope = -scale * data->inverse[k] * data->diff_scale[k] / count;
-        p[i] = (float)scale;
-        q[i] = (float)slope;
-        r[i] = (float)(-scale * data->diff_shift[k] / count - slope * data->mean[k]);
+        const int c = b * block + i;
+        const double inverse = data->inverse[c];
+        data->diff_shift[c] = (float)sum[i];
+        data->diff_scale[c] = (float)(products[i] * inverse);
+        p[i] = (double)data->scale[c] * inverse;
+        q[i] = -p[i] * inverse * inverse * products[i] / count;
+        r[i] = -p[i] * sum[i] / count - q[i] * (double)data->mean[c];
     }
-    c->p = vector_channels(p, block);
-    c->q = vector_channels(q, block);
-    c->r = vector_channels(r, block);
+    float *coefficients = block_scratch(data->scratch, b);
+    set_coefficient(coefficients, P, block, p);
+    set_coefficient(coefficients, Q, block, q);
+    set_coefficient(coefficients, R, block, r);
 }
 
 /* The operands of a run of the backward pass. */
-static void backward_run(const struct batch_norm_shape *shape, const struct plane *plane,
-                         const struct batch_norm_backward *data, int image, int b,
-                         struct coefficients *c, struct run *run)
+static struct run backward_run(const struct batch_norm_shape *shape, const struct plane *plane,
+                               const struct batch_norm_backward *data, int image, int b)
 {
-    const int block = shape->map.block;
-    size_t at = run_at(plane, image, b);
-    affine(data->scale, data->shift, data->mean, data->inverse, block, b * block, c);
-    *run = run_of(shape, plane);
-    run->x = shifted(data->x, at);
-    run->y = shape->residual ? shifted(data->y, at) : NULL;
-    run->diff_count = shape->diff_count;
+    const size_t at = run_at(plane, image, b);
+    struct run run = run_of(shape, plane);
+    run.x = shifted(data->x, at);
+    run.y = shape->residual ? shifted(data->y, at) : NULL;
+    run.diff_count = shape->diff_count;
     for (int i = 0; i < shape->diff_count; i++)
-        run->diffs[i] = shifted(data->diffs[i], at);
-    run->g = (void *)shifted(data->g, at);
-    run->sums = data->scratch + ((size_t)b * plane->runs + image) * RUN_SCRATCH;
-    run->c = c;
+        run.diffs[i] = shifted(data->diffs[i], at);
+    run.g = (void *)shifted(data->g, at);
+    run.out = (void *)shifted(data->dx, at);
+    run.sums = run_scratch(plane, data->scratch, image, b);
+    run.c = block_scratch(data->scratch, b);
+    return run;
+}
+
+static void backward_group(const struct batch_norm_shape *shape, const struct plane *plane,
+                           const struct batch_norm_backward *data, int from, int to)
+{
+    const struct run_kernels *kernels = &levels[cpu_level()];
+#pragma omp parallel
+    {
+#pragma omp for collapse(2) schedule(static)
+        for (int b = from; b < to; b++)
+            for (int i = 0; i < plane->runs; i++) {
+                struct run run = backward_run(shape, plane, data, i, b);
+                kernels->backward_sums(&run);
+            }
+#pragma omp for schedule(static)
+        for (int b = from; b < to; b++)
+            finish_backward_sums(shape, plane, data, b);
+#pragma omp for collapse(2) schedule(static)
+        for (int b = from; b < to; b++)
+            for (int i = 0; i < plane->runs; i++) {
+                struct run run = backward_run(shape, plane, data, i, b);
+                if (run.g) { /* summed and cut already */
+                    run.diffs[0] = run.g;
+                    run.relu = false;
+                }
+                kernels->backward_apply(&run);
+            }
+    }
 }
 
 void batch_norm_backward(const struct batch_norm_shape *shape,
                          const struct batch_norm_backward *data)
 {
-    const struct run_kernels *kernels = &levels[cpu_level()];
     const struct plane plane = plane_of(&shape->map);
     const int block = shape->map.block, group = group_of(&plane);
-    for (int from = 0; from < plane.blocks; from += group) {
-        const int to = from + group < plane.blocks ? from + group : plane.blocks;
-#pragma omp parallel
-        {
-#pragma omp for collapse(2) schedule(static)
-            for (int b = from; b < to; b++)
-                for (int i = 0; i < plane.runs; i++) {
-                    struct coefficients c;
-                    struct run run;
-                    backward_run(shape, &plane, data, i, b, &c, &run);
-                    kernels->backward_sums(&run);
-                }
-#pragma omp for schedule(static)
-            for (int b = from; b < to; b++)
-                finish_backward_sums(shape, &plane, data, b);
-#pragma omp for collapse(2) schedule(static)
-            for (int b = from; b < to; b++)
-                for (int i = 0; i < plane.runs; i++) {
-                    struct coefficients c;
-                    struct run run;
-                    backward_run(shape, &plane, data, i, b, &c, &run);
-                    backward_coefficients(&plane, data, block, b * block, &c);
-                    if (run.g) { /* summed and cut already */
-                        run.diffs[0] = run.g;
-                        run.relu = false;
-                    }
-                    run.out = (void *)shifted(data->dx, run_at(&plane, i, b));
-                    kernels->backward_apply(&run);
-                }
-        }
-    }
+    for (int b = 0; b < plane.blocks; b++)
+        set_affine(block_scratch(data->scratch, b), data->scale + b * block,
+                   data->shift + b * block, data->mean + b * block, data->inverse + b * block,
+                   block);
+    for (int from = 0; from < plane.blocks; from += group)
+        backward_group(shape, &plane, data, from,
+                       from + group < plane.blocks ? from + group : plane.blocks);
 }

@@ -3,7 +3,7 @@
 
 #include "base/cpu.h"
 #include "base/random.h"
-#include "nn/engine/vector.h"
+#include "nn/vector.h"
 
 /* A piece of the map for one call; ends with a whole vector but for the last piece of all. */
 enum { PIECE = 8192 };

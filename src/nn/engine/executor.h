@@ -59,7 +59,9 @@ void executor_forward(struct executor *executor, const float *images, uint32_t s
 void executor_backward(struct executor *executor);
 enum retort_status executor_status(const struct executor *executor);
 
-/* ---- what it hands out; valid after executor_bind, the same addresses for its whole life ---- */
+/* ---- what it hands out; the addresses are valid after executor_bind and never change; the numbers
+ * last from the forward pass until the backward pass (or another executor in the same workspace)
+ * ---- */
 
 float *executor_logits(const struct executor *executor); /* (batch, classes) */
 float *

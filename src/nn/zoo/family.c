@@ -22,8 +22,8 @@ struct zoo_name zoo_name(const char *format, ...)
     return name;
 }
 
-enum retort_status zoo_conv(struct graph *graph, struct zoo_name name, int channels, int kernel, int stride,
-                            int groups, bool bias, int *node)
+enum retort_status zoo_conv(struct graph *graph, struct zoo_name name, int channels, int kernel,
+                            int stride, int groups, bool bias, int *node)
 {
     struct conv_attributes a = {channels, kernel, stride, kernel / 2, groups, bias};
     return graph_add(graph, OP_conv, name.text, node, 1, &a, node);
@@ -69,7 +69,8 @@ enum retort_status zoo_count(const char *name, const struct int_list *list, int 
 static const struct network_family *find_family(const char *name, size_t length)
 {
     for (int i = 0; network_families[i]; i++)
-        if (strlen(network_families[i]->name) == length && strncmp(network_families[i]->name, name, length) == 0)
+        if (strlen(network_families[i]->name) == length &&
+            strncmp(network_families[i]->name, name, length) == 0)
             return network_families[i];
     return NULL;
 }
@@ -80,8 +81,9 @@ static enum retort_status unknown_family(const char *name, size_t length)
     for (int i = 0; network_families[i]; i++)
         snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s", i ? ", " : "",
                  network_families[i]->name);
-    return fail(RETORT_INVALID, "network family \"%.*s\" found, one of %s wanted (family:key=value,...)", (int)length,
-                name, known);
+    return fail(RETORT_INVALID,
+                "network family \"%.*s\" found, one of %s wanted (family:key=value,...)",
+                (int)length, name, known);
 }
 
 /* "3x32x32" says what "3-32-32" says; only the value of `input` is written so. */
@@ -93,20 +95,27 @@ static void write_input_as_list(char *text)
             *c = '-';
 }
 
-static enum retort_status build(const struct network_family *family, const void *settings, const char *specification,
-                                int classes, struct shape input, struct graph *graph)
+static enum retort_status build(const struct network_family *family, const void *settings,
+                                const char *specification, int classes, struct shape input,
+                                struct graph *graph)
 {
     const struct family_common *common = settings;
+    if (common->classes)
+        classes = common->classes;
+    if (classes < 1)
+        return fail(RETORT_INVALID, "classes: %d found, at least 1 wanted", classes);
     if (common->input.count) {
         TRY(zoo_count("input", &common->input, 3));
-        input = (struct shape){common->input.items[0], common->input.items[1], common->input.items[2]};
+        input =
+            (struct shape){common->input.items[0], common->input.items[1], common->input.items[2]};
     }
     TRY(graph_begin(graph, specification, input));
-    TRY(family->build(settings, common->classes ? common->classes : classes, graph));
+    TRY(family->build(settings, classes, graph));
     return graph_finish(graph);
 }
 
-enum retort_status network_build(const char *specification, int classes, struct shape input, struct graph *graph)
+enum retort_status network_build(const char *specification, int classes, struct shape input,
+                                 struct graph *graph)
 {
     const size_t length = strcspn(specification, ":");
     const struct network_family *family = find_family(specification, length);

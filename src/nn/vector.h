@@ -1,11 +1,11 @@
-/* vector.h - sixteen numbers at a time, for the engine's own kernels.
+/* vector.h - sixteen numbers at a time, for our own kernels.
  *
  * Maps in blocked layout are runs of 16 or 8 channels; both are read as vectors of 16, which hold
  * one position of 16 channels or two positions of 8. A run of 8-channel positions may end with half
  * a vector: `lanes` numbers. Maps are f32 or bf16; arithmetic is always f32. `type` is a constant
  * where these are inlined, so the choice costs nothing. */
-#ifndef ENGINE_VECTOR_H
-#define ENGINE_VECTOR_H
+#ifndef NN_VECTOR_H
+#define NN_VECTOR_H
 
 #include <stdint.h>
 #include <string.h>

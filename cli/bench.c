@@ -1,0 +1,126 @@
+/* bench.c - retort bench: how fast this machine is. */
+#include <argp.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "retort/bench.h"
+
+struct options {
+    struct retort_bench_options bench;
+    bool json;
+};
+
+enum {
+    OPTION_JSON = 256,
+    OPTION_PRECISION,
+    OPTION_REPEAT,
+    OPTION_PROFILE,
+    OPTION_PAIR,
+    OPTION_BATCH,
+    OPTION_THREADS
+};
+
+static const struct argp_option rows[] = {
+    {"pair", OPTION_PAIR, "NAME", 0,
+     "resnet (32 -> 8, default), vgg (11 -> 6) or mobilenet (16 -> 9)", 0},
+    {"batch", OPTION_BATCH, "N", 0, "images a step (128; mobilenet 64)", 0},
+    {"threads", OPTION_THREADS, "N", 0, "default: one per core", 0},
+    {"precision", OPTION_PRECISION, "P", 0, "f32 (default) or bf16", 0},
+    {"repeat", OPTION_REPEAT, "N", 0, "timed steps per mode (15)", 0},
+    {"profile", OPTION_PROFILE, NULL, 0, "also a table of every step of every network", 0},
+    {"json", OPTION_JSON, NULL, 0, "print JSON", 0},
+    {0},
+};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case OPTION_PAIR:
+        options->bench.pair = text;
+        return 0;
+    case OPTION_BATCH:
+        options->bench.batch = option_number(state, "batch", text, 1, 65536);
+        return 0;
+    case OPTION_THREADS:
+        options->bench.threads = option_number(state, "threads", text, 1, 4096);
+        return 0;
+    case OPTION_REPEAT:
+        options->bench.repeat = option_number(state, "repeat", text, 1, 1000000);
+        return 0;
+    case OPTION_PRECISION:
+        options->bench.bf16 = strcmp(text, "bf16") == 0;
+        if (!options->bench.bf16 && strcmp(text, "f32"))
+            argp_error(state, "--precision: %s found, f32 or bf16 wanted", text);
+        return 0;
+    case OPTION_PROFILE:
+        options->bench.profile = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "%s: no argument wanted", text);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp parser = {
+    rows, parse, NULL, "Measures how fast this machine trains, evaluates and distils.",
+    NULL, NULL,  NULL};
+
+static void print_table(const char *pair, const char *precision,
+                        const struct retort_bench_result *result)
+{
+    printf("%s, batch %d, %d threads, %s\n", pair, result->batch, result->threads, precision);
+    printf("%-14s %10s %10s %12s %10s\n", "mode", "ms", "least ms", "images/s", "GFLOP/s");
+    for (int i = 0; i < RETORT_BENCH_MODES; i++) {
+        const struct retort_bench_mode *m = &result->modes[i];
+        printf("%-14s %10.2f %10.2f %12.0f %10.0f\n", m->mode, m->ms, m->least_ms,
+               m->images_per_second, m->gflops_per_second);
+    }
+    printf("peak memory %ld MB\n", result->peak_bytes >> 20);
+    for (int i = 0; i < RETORT_BENCH_MODES; i++)
+        if (result->modes[i].profile)
+            printf("\n%s\n%s", result->modes[i].mode, result->modes[i].profile);
+}
+
+static void print_json(const char *pair, const char *precision,
+                       const struct retort_bench_result *result)
+{
+    json_t *modes = json_array();
+    for (int i = 0; i < RETORT_BENCH_MODES; i++) {
+        const struct retort_bench_mode *m = &result->modes[i];
+        json_array_append_new(
+            modes, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I}", "mode", m->mode, "precision",
+                             precision, "ms", m->ms, "least_ms", m->least_ms, "images_per_second",
+                             m->images_per_second, "gflops_per_second", m->gflops_per_second,
+                             "workspace_bytes", (json_int_t)m->workspace_bytes));
+    }
+    json_t *all =
+        json_pack("{s:s, s:i, s:i, s:I, s:o}", "pair", pair, "batch", result->batch, "threads",
+                  result->threads, "peak_bytes", (json_int_t)result->peak_bytes, "results", modes);
+    json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(all);
+}
+
+static int run(int argc, char **argv)
+{
+    struct options options = {.bench = {.pair = "resnet"}};
+    struct retort_bench_result result;
+    argp_parse(&parser, argc, argv, 0, NULL, &options);
+    if (retort_bench(&options.bench, &result) != RETORT_OK)
+        return report_failure();
+    (options.json ? print_json : print_table)(options.bench.pair,
+                                              options.bench.bf16 ? "bf16" : "f32", &result);
+    retort_bench_release(&result);
+    return EXIT_OK;
+}
+
+const struct command command_bench = {
+    "bench", "measures how fast this machine trains, evaluates and distils", run};

@@ -1,0 +1,72 @@
+/* main.c - the table of commands. */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "retort/status.h"
+#include "retort/version.h"
+
+#define DECLARE(name) extern const struct command command_##name;
+COMMANDS(DECLARE)
+
+static const struct command *const commands[] = {
+#define ROW(name) &command_##name,
+    COMMANDS(ROW)};
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+const char *argp_program_version = "retort " RETORT_VERSION;
+
+int report_failure(void)
+{
+    fprintf(stderr, "retort: %s\n", retort_message());
+    return EXIT_FAILED;
+}
+
+int option_number(struct argp_state *state, const char *option, const char *text, int least,
+                  int most)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || value < least || value > most)
+        argp_error(state, "--%s: %s found, a whole number from %d to %d wanted", option, text,
+                   least, most);
+    return (int)value;
+}
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "Usage: retort COMMAND [ARGUMENT...]\n"
+                 "Makes image classifiers small by knowledge distillation.\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->help);
+    fprintf(out, "\n`retort COMMAND --help` tells the arguments of a command.\n"
+                 "Exit code: 0 done, 1 failed, 2 wrong usage.\n");
+}
+
+int main(int argc, char **argv)
+{
+    argp_err_exit_status = EXIT_USAGE;
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts(argp_program_version);
+        return EXIT_OK;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i]->name) == 0) {
+            char name[64];
+            snprintf(name, sizeof(name), "retort %s", argv[1]);
+            argv[1] = name;
+            return commands[i]->main(argc - 1, argv + 1);
+        }
+    fprintf(stderr, "retort: no command %s; `retort --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,148 @@
+/* run_parts.c - run a recipe, or a part of it, and print the comparison. */
+#include "run_parts.h"
+
+#include <argp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "progress.h"
+
+enum { MOST_OVERRIDES = 256 };
+
+struct options {
+    struct retort_run_options run;
+    const char *overrides[MOST_OVERRIDES];
+    bool quiet, json;
+};
+
+enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_QUIET, OPTION_JSON };
+
+static const struct argp_option rows[] = {
+    {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
+    {"set", OPTION_SET, "KEY=VALUE", 0,
+     "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
+    {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
+    {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
+    {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table", 0},
+    {0},
+};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case OPTION_OUT:
+        options->run.folder = text;
+        return 0;
+    case OPTION_SET:
+        if (options->run.override_count == MOST_OVERRIDES)
+            argp_error(state, "--set: at most %d", MOST_OVERRIDES);
+        options->overrides[options->run.override_count++] = text;
+        return 0;
+    case OPTION_RESUME:
+        options->run.resume = true;
+        return 0;
+    case OPTION_QUIET:
+        options->quiet = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->run.recipe)
+            argp_error(state, "%s: one recipe wanted", text);
+        options->run.recipe = text;
+        return 0;
+    case ARGP_KEY_END:
+        if (!options->run.recipe)
+            argp_error(state, "a recipe wanted");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- the table ---- */
+
+static const struct retort_model_result *find(const struct retort_run_result *result,
+                                              const char *part)
+{
+    for (int i = 0; i < result->count; i++)
+        if (strncmp(result->models[i].part, part, strlen(part)) == 0)
+            return &result->models[i];
+    return NULL;
+}
+
+static void print_row(const struct retort_model_result *m)
+{
+    const char *label = strcmp(m->part, "baseline") == 0  ? "plain student"
+                        : strcmp(m->part, "student") == 0 ? "distilled student"
+                                                          : m->part;
+    printf("%-18s %8.2f %8.2f %12" PRId64 " %14" PRId64 " %10.1f %12.0f\n", label, m->top1, m->top5,
+           m->parameters, m->macs, (double)m->file_bytes / 1024, m->images_per_second);
+}
+
+static void print_table(const struct retort_run_result *result)
+{
+    const struct retort_model_result *teacher = find(result, "teacher"),
+                                     *plain = find(result, "baseline"),
+                                     *student = find(result, "student");
+    printf("%-18s %8s %8s %12s %14s %10s %12s\n", "", "top-1 %", "top-5 %", "parameters", "MACs",
+           "file KiB", "images/s");
+    for (int i = 0; i < result->count; i++)
+        print_row(&result->models[i]);
+    if (student && plain)
+        printf("gain: %+.2f points of top-1 over the plain student\n", student->top1 - plain->top1);
+    if (student && teacher)
+        printf(
+            "teacher/student: %.2fx parameters, %.2fx MACs, %.2fx file; student %.2fx images/s\n",
+            (double)teacher->parameters / (double)student->parameters,
+            (double)teacher->macs / (double)student->macs,
+            (double)teacher->file_bytes / (double)student->file_bytes,
+            student->images_per_second / teacher->images_per_second);
+    for (int i = 0; i < result->count; i++)
+        printf("%s%s", i ? "  " : "written: ", result->models[i].path);
+    printf("  %s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
+           result->folder);
+}
+
+static int print_json(const struct retort_run_result *result)
+{
+    char path[4096], text[4096];
+    snprintf(path, sizeof(path), "%s/run.json", result->folder);
+    FILE *file = fopen(path, "r");
+    if (!file) {
+        perror(path);
+        return EXIT_FAILED;
+    }
+    for (size_t got; (got = fread(text, 1, sizeof(text), file)) > 0;)
+        fwrite(text, 1, got, stdout);
+    putchar('\n');
+    fclose(file);
+    return EXIT_OK;
+}
+
+int run_parts(int argc, char **argv, const char *doc, unsigned parts)
+{
+    const struct argp parser = {rows, parse, "RECIPE", doc, NULL, NULL, NULL};
+    struct options options = {.run = {.parts = parts, .listener = progress_listen}};
+    struct progress progress;
+    struct retort_run_result result;
+    options.run.overrides = options.overrides;
+    options.run.context = &progress;
+    argp_parse(&parser, argc, argv, 0, NULL, &options);
+    progress_begin(&progress, options.quiet);
+    enum retort_status status = retort_run(&options.run, &result);
+    progress_end(&progress);
+    if (status != RETORT_OK)
+        return report_failure();
+    int code = EXIT_OK;
+    if (options.json)
+        code = print_json(&result);
+    else
+        print_table(&result);
+    retort_run_release(&result);
+    return code;
+}
