@@ -74,9 +74,16 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
     return RETORT_OK;
 }
 
-bool builder_dies_here(const struct builder *builder, int node)
+bool builder_dies_here(const struct builder *builder, const struct unit *unit, int node)
 {
-    return builder->last_reader[node] == builder->unit && node > 0;
+    const int buffer = builder->values[node].buffer;
+    const int source = builder->graph->nodes[unit->node].inputs[0];
+    if (builder->buffers[buffer].region == REGION_IMAGES || builder->values[source].buffer == buffer)
+        return false;
+    for (int i = 0; i < builder->graph->node_count; i++)
+        if (builder->values[i].buffer == buffer && builder->last_reader[i] > builder->unit)
+            return false;
+    return true;
 }
 
 /* ---- parameters ---- */
