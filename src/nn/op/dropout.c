@@ -59,6 +59,7 @@ const struct op op_dropout = {
     .name = "dropout",
     .onnx = "Dropout",
     .inputs = 1,
+    .vectors = true,
     .attributes = &table,
     .infer = infer,
     .forward = forward,
