@@ -6,6 +6,7 @@
 #include "recipe/recipe_check.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,6 +213,26 @@ void recipe_release(struct recipe *recipe)
     struct arena arena = recipe->arena;
     *recipe = (struct recipe){0};
     arena_release(&arena);
+}
+
+enum retort_status recipe_blame(const char *path, const char *setting, enum retort_status status)
+{
+    struct file_bytes bytes = {0};
+    struct recipe_yaml *yaml = NULL;
+    char sentence[1024];
+    if (status == RETORT_OK || status == RETORT_MEMORY)
+        return status;
+    snprintf(sentence, sizeof(sentence), "%s: %s", setting, retort_message());
+    if (file_read(path, LARGEST_FILE, &bytes) == RETORT_OK &&
+        recipe_yaml_open(path, bytes, &yaml) == RETORT_OK) {
+        status_record("%s", sentence);
+        recipe_yaml_locate(yaml, status);
+    } else {
+        status_record("%s: %s", path, sentence);
+    }
+    recipe_yaml_close(yaml);
+    free(bytes.data);
+    return status;
 }
 
 enum retort_status recipe_print(const struct recipe *recipe, char **text)
