@@ -2,9 +2,11 @@
  * implementation. test_gram.c has the sizes and layouts. */
 #include "golden.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "distill/gram_kernel.h"
 
 enum { MOST = 64 * 1024 };
@@ -128,9 +130,40 @@ static void matrices_and_gradients_agree_with_the_outside_implementation(void **
     }
 }
 
+static void bf16_is_rounded_as_everywhere(void **state)
+{
+    static float panel[2 * 16 * 16];
+    static uint16_t halves[2 * 16 * 16];
+    struct random_stream stream = random_stream(8, RANDOM_TEST, 0, 0);
+    for (int i = 0; i < 512; i++) {
+        uint32_t bits = random_bits(&stream, (uint64_t)i);
+        if (i % 4 == 0)
+            bits = (bits & 0xffff0000) | 0x8000; /* a tie */
+        if (i % 16 == 1)
+            bits |= 0x7f800000; /* NaN, infinity */
+        memcpy(&panel[i], &bits, sizeof(bits));
+    }
+    panel[2] = INFINITY;
+    cpu_limit(CPU_LEVEL_COUNT - 1);
+    const int best = (int)cpu_level();
+    for (int level = 0; level <= best; level++)
+        for (int block = 1; block <= 16; block += block == 1 ? 7 : 8) {
+            const struct tensor map = {PRECISION_BF16, 1, 32, 4, 4, block, halves};
+            cpu_limit((enum cpu_level)level);
+            gram_kernels()->store(panel, &map, 0, false);
+            for (int c = 0; c < 32; c++)
+                for (int p = 0; p < 16; p++) {
+                    uint16_t found = halves[(c / block * 16 + p) * block + c % block];
+                    assert_int_equal(found,
+                                     bf16_from_float(panel[(c / 16 * 16 + p) * 16 + c % 16]));
+                }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bf16_is_rounded_as_everywhere),
         cmocka_unit_test(matrices_and_gradients_agree_with_the_outside_implementation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
