@@ -79,15 +79,13 @@ enum retort_status weighted_forward(struct builder *builder, const struct unit *
     const struct node *node = node_of(builder, unit);
     const bool last = unit->output == builder->graph->node_count - 1, linear = shape->kernel == 0;
     const enum precision type = last ? PRECISION_F32 : builder->options.precision;
+    const bool in_place = unit->add >= 0 && builder_dies_here(builder, unit, unit->residual);
     struct notes *notes;
     struct value *dst;
     TRY(arena_take(builder->arena, sizeof(*notes), (void **)&notes));
     builder->notes[unit->node] = notes;
     notes->what = *shape;
     TRY(cast_source(builder, unit, type, notes));
-    /* x + conv(x) cannot be summed up in x: the convolution still reads it. */
-    const bool in_place = unit->add >= 0 && builder_dies_here(builder, unit->residual) &&
-                          builder_value(builder, unit->residual)->buffer != notes->src;
     TRY(builder_output(builder, unit, linear,
                        in_place ? builder_value(builder, unit->residual)->buffer : NO_BUFFER,
                        &dst));
