@@ -16,8 +16,6 @@ static const struct command *const commands[] = {
     COMMANDS(ROW)};
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-const char *argp_program_version = "retort " RETORT_VERSION;
-
 int report_failure(void)
 {
     fprintf(stderr, "retort: %s\n", retort_message());
@@ -47,6 +45,7 @@ static void print_help(FILE *out)
 
 int main(int argc, char **argv)
 {
+    argp_program_version = "retort " RETORT_VERSION; /* libc's variables */
     argp_err_exit_status = EXIT_USAGE;
     if (argc < 2) {
         print_help(stderr);
