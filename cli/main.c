@@ -17,8 +17,6 @@ static const struct command *const commands[] = {
     COMMANDS(ROW)};
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-const char *argp_program_version = "retort " RETORT_VERSION;
-
 int report_failure(void)
 {
     fprintf(stderr, "retort: %s\n", retort_message());
@@ -73,6 +71,7 @@ static int run_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    argp_program_version = "retort " RETORT_VERSION; /* libc's variables */
     argp_err_exit_status = EXIT_USAGE;
     int code = run_command(argc, argv);
     if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {

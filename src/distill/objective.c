@@ -76,11 +76,11 @@ bool objective_needs_teacher(const struct objective *objective)
 bool objective_pair(const struct objective *objective, int index, int taps[2])
 {
     for (int kind = 0; kind < LOSS_COUNT; kind++) {
-        const struct loss *loss = loss_of((enum loss_kind)kind);
-        if (!objective->takes_part[kind] || !loss->pair)
+        const struct part *part = &objective->parts[kind];
+        if (!part->loss || !part->loss->pair)
             continue;
         int count = 0;
-        while (count <= index && loss->pair(objective->states[kind], count, taps))
+        while (count <= index && part->loss->pair(part->state, count, taps))
             count++;
         if (count > index)
             return true;

@@ -23,7 +23,7 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const struct setting data_rows[] = {
     {"set", SETTING_TEXT, offsetof(struct recipe_data, set),
-     .help = "the data set: fashion-mnist, cifar100, ... (`retort data list`)"},
+     .help = "the data set: fashion-mnist, mnist, cifar10 or cifar100"},
     {"path", SETTING_TEXT, offsetof(struct recipe_data, path), .fallback = "",
      .help = "where its files are; empty: where the system keeps them"},
     {"augment", SETTING_TEXTS, offsetof(struct recipe_data, augment), .fallback = "flip,crop",
