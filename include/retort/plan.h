@@ -43,8 +43,9 @@ struct retort_plan {
 
 /* options: as for retort_run; listener and resume are not looked at. Takes a few seconds: it loads
  * the data and times a few steps of each part. Release the plan with retort_plan_release. */
-enum retort_status retort_plan(const struct retort_run_options *options, struct retort_plan *plan);
-void retort_plan_release(struct retort_plan *plan);
+RETORT_API enum retort_status retort_plan(const struct retort_run_options *options,
+                                          struct retort_plan *plan);
+RETORT_API void retort_plan_release(struct retort_plan *plan);
 
 #ifdef __cplusplus
 }
