@@ -60,17 +60,6 @@ static void *block_of(size_t bytes)
     return block;
 }
 
-/* Normal numbers, always the same for the same seed. Drawn once: that would take most of the time.
- */
-static float normal(uint64_t seed, size_t i)
-{
-    enum { DRAWN = 1 << 16 };
-    static float *drawn;
-    if (!drawn)
-        drawn = sketch_numbers(DRAWN, 1);
-    return drawn[(seed * 7919 + i) % DRAWN];
-}
-
 /* A map full of NaN. */
 static struct tensor empty_map(const struct setup *s)
 {
@@ -89,10 +78,10 @@ static void clear(struct tensor map)
 static double *fill_map(struct tensor map, double mean, double deviation, uint64_t seed)
 {
     const size_t count = (size_t)map.n * (size_t)map.c * (size_t)map.h * (size_t)map.w;
-    float *numbers = block_of(count * sizeof(*numbers));
+    float *numbers = sketch_numbers(count, seed);
     double *held = block_of(count * sizeof(*held));
     for (size_t i = 0; i < count; i++)
-        numbers[i] = (float)(mean + deviation * (double)normal(seed, i));
+        numbers[i] = (float)(mean + deviation * (double)numbers[i]);
     tensor_from_plain(numbers, &map);
     tensor_to_plain(&map, numbers);
     for (size_t i = 0; i < count; i++)
@@ -105,9 +94,10 @@ static double *fill_map(struct tensor map, double mean, double deviation, uint64
 static float *vector_of_channels(const struct setup *s, uint64_t seed, double mean, bool nan)
 {
     const size_t room = (size_t)(s->c + s->block - 1) / (size_t)s->block * (size_t)s->block;
-    float *made = block_of(room * sizeof(*made));
+    float *made = block_of(room * sizeof(*made)), *numbers = sketch_numbers((size_t)s->c, seed);
     for (size_t i = 0; i < room; i++)
-        made[i] = nan ? NAN : i < (size_t)s->c ? (float)(mean + 0.3 * (double)normal(seed, i)) : 0;
+        made[i] = nan ? NAN : i < (size_t)s->c ? (float)(mean + 0.3 * (double)numbers[i]) : 0;
+    free(numbers);
     return made;
 }
 
