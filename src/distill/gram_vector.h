@@ -419,6 +419,165 @@ KERNEL_INLINE void spread(const struct gram_panel *src, const float *matrix, int
                        add);
 }
 
+/* `rows` positions of `blocks` blocks of diff; the panels and diff begin at the first block. */
+KERNEL_INLINE void blend_tile(const int rows, const int blocks, const struct gram_panel *x,
+                              const float *of_x, const struct gram_panel *y, const float *of_y,
+                              float *diff, bool add)
+{
+    const size_t positions = (size_t)x->positions, panel_block = positions * LANES;
+    vector sum[16] = {0};
+    if (add)
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < blocks * PARTS; c++)
+                sum[r * blocks * PARTS + c] = load(diff + AT(r, c, panel_block));
+    multiply(rows, blocks, sum, &(struct operands){of_x, x->data, positions, 1, panel_block},
+             x->positions);
+    multiply(rows, blocks, sum, &(struct operands){of_y, y->data, positions, 1, panel_block},
+             x->positions);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int c = 0; c < blocks * PARTS; c++)
+            store(diff + AT(r, c, panel_block), sum[r * blocks * PARTS + c]);
+}
+
+KERNEL_INLINE void blend_columns(const int rows, const int blocks, const struct gram_panel *x,
+                                 const float *of_x, const struct gram_panel *y, const float *of_y,
+                                 float *diff, bool add)
+{
+    const size_t positions = (size_t)x->positions;
+    size_t p = 0;
+    for (; p + (size_t)rows <= positions; p += (size_t)rows)
+        blend_tile(rows, blocks, x, of_x + p * positions, y, of_y + p * positions, diff + p * LANES,
+                   add);
+    for (; p < positions; p++)
+        blend_tile(1, blocks, x, of_x + p * positions, y, of_y + p * positions, diff + p * LANES,
+                   add);
+}
+
+KERNEL_INLINE void blend(const struct gram_panel *x, const float *of_x, const struct gram_panel *y,
+                         const float *of_y, float *diff, bool add)
+{
+    const size_t panel_block = (size_t)x->positions * LANES;
+    struct gram_panel from_x = *x, from_y = *y;
+    int left = x->blocks;
+    while (left > 0) {
+        const int blocks = ROWS == 16 && left >= 2 ? 2 : 1;
+        if (blocks == 2)
+            blend_columns(ROWS / 2, 2, &from_x, of_x, &from_y, of_y, diff, add);
+        else
+            blend_columns(ROWS, 1, &from_x, of_x, &from_y, of_y, diff, add);
+        from_x.data += (size_t)blocks * panel_block;
+        from_y.data += (size_t)blocks * panel_block;
+        diff += (size_t)blocks * panel_block;
+        left -= blocks;
+    }
+}
+
+/* ---- dot products of positions ---- */
+
+/* Of a tile: DOT_ROWS positions of x by DOT_COLUMNS of y. */
+enum { DOT_COLUMNS = 4, DOT_ROWS = WIDTH == 16 ? 4 : 2, DOTS = DOT_ROWS * DOT_COLUMNS };
+
+/* Sums of neighbours: a0 + a1, a2 + a3, ..., b0 + b1, ... */
+KERNEL_INLINE vector add_neighbours(vector a, vector b)
+{
+    integers even, odd;
+#pragma GCC unroll 16
+    for (int l = 0; l < WIDTH; l++) {
+        even[l] = 2 * l;
+        odd[l] = 2 * l + 1;
+    }
+    return __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, odd);
+}
+
+/* numbers[i] = the sum of sum[i]'s lanes: neighbours are added until one lane is left of each. */
+KERNEL_INLINE void sum_lanes(vector sum[DOTS], float numbers[DOTS])
+{
+    if (WIDTH == 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < DOTS / 2; i++)
+            sum[i] = add_neighbours(sum[2 * i], sum[2 * i + 1]);
+    }
+    const int from = WIDTH == 16 ? DOTS / 2 : DOTS;
+#pragma GCC unroll 8
+    for (int i = 0; i < from / 2; i++)
+        sum[i] = add_neighbours(sum[2 * i], sum[2 * i + 1]);
+#pragma GCC unroll 8
+    for (int i = 0; i < from / 4; i++)
+        sum[i] = add_neighbours(sum[2 * i], sum[2 * i + 1]);
+    if (WIDTH == 4) {
+        store(numbers, sum[0]);
+        store(numbers + WIDTH, sum[1]);
+    } else {
+        store(numbers, add_neighbours(sum[0], sum[1]));
+    }
+}
+
+KERNEL_INLINE void dot_sums(const int rows, const int columns, const float *x, const float *y,
+                            int blocks, size_t panel_block, vector *sum)
+{
+    for (int b = 0; b < blocks; b++) {
+#pragma GCC unroll 4
+        for (int part = 0; part < PARTS; part++) {
+            vector from_x[4];
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++)
+                from_x[r] = load(x + r * LANES + part * WIDTH);
+#pragma GCC unroll 4
+            for (int c = 0; c < columns; c++) {
+                vector from_y = load(y + c * LANES + part * WIDTH);
+#pragma GCC unroll 4
+                for (int r = 0; r < rows; r++)
+                    sum[r * columns + c] += from_x[r] * from_y;
+            }
+        }
+        x += panel_block;
+        y += panel_block;
+    }
+}
+
+KERNEL_INLINE void dot_tile(const struct gram_panel *x, const struct gram_panel *y, size_t p,
+                            size_t q, float *dots)
+{
+    const size_t positions = (size_t)x->positions;
+    vector sum[DOTS] = {0};
+    float numbers[DOTS];
+    dot_sums(DOT_ROWS, DOT_COLUMNS, x->data + p * LANES, y->data + q * LANES, x->blocks,
+             positions * LANES, sum);
+    sum_lanes(sum, numbers);
+    for (int r = 0; r < DOT_ROWS; r++)
+        memcpy(dots + (p + (size_t)r) * positions + q, numbers + r * DOT_COLUMNS,
+               DOT_COLUMNS * sizeof(float));
+}
+
+KERNEL_INLINE void dot_single(const struct gram_panel *x, const struct gram_panel *y, size_t p,
+                              size_t q, float *dots)
+{
+    const size_t positions = (size_t)x->positions;
+    vector sum[1] = {0};
+    float number = 0;
+    dot_sums(1, 1, x->data + p * LANES, y->data + q * LANES, x->blocks, positions * LANES, sum);
+    for (int l = 0; l < WIDTH; l++)
+        number += sum[0][l];
+    dots[p * positions + q] = number;
+}
+
+KERNEL_INLINE void all_dots(const struct gram_panel *x, const struct gram_panel *y, float *dots)
+{
+    const size_t positions = (size_t)x->positions;
+    const size_t rows = positions / DOT_ROWS * DOT_ROWS;
+    const size_t columns = positions / DOT_COLUMNS * DOT_COLUMNS;
+    for (size_t p = 0; p < rows; p += DOT_ROWS)
+        for (size_t q = 0; q < columns; q += DOT_COLUMNS)
+            dot_tile(x, y, p, q, dots);
+    for (size_t p = 0; p < positions; p++)
+        for (size_t q = p < rows ? columns : 0; q < positions; q++)
+            dot_single(x, y, p, q, dots);
+}
+
 #undef AT
 
 /* ---- the difference of two matrices ---- */
@@ -518,9 +677,22 @@ static void enter_spread(const struct gram_panel *src, const float *matrix, int 
     spread(src, matrix, blocks, diff, add);
 }
 
+CPU_TARGET(FEATURES)
+static void enter_dots(const struct gram_panel *x, const struct gram_panel *y, float *dots)
+{
+    all_dots(x, y, dots);
+}
+
+CPU_TARGET(FEATURES)
+static void enter_blend(const struct gram_panel *x, const float *of_x, const struct gram_panel *y,
+                        const float *of_y, float *diff, bool add)
+{
+    blend(x, of_x, y, of_y, diff, add);
+}
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b)  JOIN_(a, b)
 const struct gram_kernels JOIN(gram_kernels_, LEVEL) = {
-    enter_load,    enter_store,      enter_pool,   enter_unpool,
-    enter_product, enter_difference, enter_spread,
+    enter_load,       enter_store,  enter_pool, enter_unpool, enter_product,
+    enter_difference, enter_spread, enter_dots, enter_blend,
 };
