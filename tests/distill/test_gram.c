@@ -343,6 +343,8 @@ static void try_layouts(const struct row *row, struct step *step, struct twin *t
     const double weight = 3;
     for (int l = 0; l < LAYOUTS; l++)
         for (int kind = 0; kind < 4; kind++) {
+            if (kind / 2 && layouts[l].block != 16)
+                continue; /* the layout matters in neither way */
             char what[200], settings[100];
             snprintf(settings, sizeof(settings), "weight=%g,pool=%s,norm=%s,pairs=%s", weight,
                      pool_names[twin->problem.pool], norm_names[twin->problem.norm], row->pairs);
