@@ -99,6 +99,16 @@ static bool gram_uses_tap(const void *state, int tap)
     return gram_plan_uses(&gram->plan, tap);
 }
 
+static bool gram_pair(const void *state, int index, int taps[2])
+{
+    const struct gram *gram = state;
+    if (index >= gram->plan.pair_count)
+        return false;
+    taps[0] = gram->plan.pairs[index].taps[0];
+    taps[1] = gram->plan.pairs[index].taps[1];
+    return true;
+}
+
 static void gram_begin(void *state)
 {
     struct gram *gram = state;
@@ -375,6 +385,7 @@ const struct loss loss_gram = {
     .create = gram_create,
     .destroy = gram_destroy,
     .uses_tap = gram_uses_tap,
+    .pair = gram_pair,
     .begin = gram_begin,
     .teacher = gram_teacher,
     .student = gram_student,

@@ -73,6 +73,22 @@ bool objective_needs_teacher(const struct objective *objective)
     return false;
 }
 
+bool objective_pair(const struct objective *objective, int index, int taps[2])
+{
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        const struct part *part = &objective->parts[kind];
+        if (!part->loss || !part->loss->pair)
+            continue;
+        int count = 0;
+        while (count <= index && part->loss->pair(part->state, count, taps))
+            count++;
+        if (count > index)
+            return true;
+        index -= count;
+    }
+    return false;
+}
+
 void objective_begin(struct objective *objective)
 {
     for (int kind = 0; kind < LOSS_COUNT; kind++) {

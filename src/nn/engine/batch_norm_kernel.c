@@ -7,6 +7,7 @@
 #include "nn/engine/batch_norm_kernel.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 
 #include "base/cpu.h"
@@ -385,40 +386,60 @@ static void finish_statistics(const struct batch_norm_shape *shape, const struct
                data->mean + from, data->inverse + from, block);
 }
 
-void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch_norm_forward *data)
+/* This thread's share of the runs of blocks from .. to-1, counted on: the same in every pass, so
+ * that a pass finds in the core's own cache what the one before it left there. The second pass
+ * walks backwards: it begins with what was touched last. */
+struct share {
+    int begin, end;
+};
+
+static struct share share_of(const struct plane *plane, int from, int to)
+{
+    const long runs = (long)(to - from) * plane->runs;
+    const int threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    return (struct share){from * plane->runs + (int)(runs * thread / threads),
+                          from * plane->runs + (int)(runs * (thread + 1) / threads)};
+}
+
+static void forward_group(const struct batch_norm_shape *shape, const struct plane *plane,
+                          const struct batch_norm_forward *data, int from, int to)
 {
     const struct run_kernels *kernels = &levels[cpu_level()];
-    const struct plane plane = plane_of(&shape->map);
-    const int group = group_of(&plane);
-    for (int from = 0; from < plane.blocks; from += group) {
-        const int to = from + group < plane.blocks ? from + group : plane.blocks;
 #pragma omp parallel
-        {
-#pragma omp for collapse(2) schedule(static)
-            for (int b = from; b < to; b++)
-                for (int i = 0; i < plane.runs; i++) {
-                    struct run run = run_of(shape, &plane);
-                    run.x = shifted(data->x, run_at(&plane, i, b));
-                    run.sums = run_scratch(&plane, data->scratch, i, b);
-                    run.first = run.sums + SUMS;
-                    kernels->sums(&run);
-                }
+    {
+        const struct share share = share_of(plane, from, to);
+        for (int k = share.begin; k < share.end; k++) {
+            const int b = k / plane->runs, i = k % plane->runs;
+            struct run run = run_of(shape, plane);
+            run.x = shifted(data->x, run_at(plane, i, b));
+            run.sums = run_scratch(plane, data->scratch, i, b);
+            run.first = run.sums + SUMS;
+            kernels->sums(&run);
+        }
+#pragma omp barrier
 #pragma omp for schedule(static)
-            for (int b = from; b < to; b++)
-                finish_statistics(shape, &plane, data, b);
-#pragma omp for collapse(2) schedule(static)
-            for (int b = from; b < to; b++)
-                for (int i = 0; i < plane.runs; i++) {
-                    struct run run = run_of(shape, &plane);
-                    size_t at = run_at(&plane, i, b);
-                    run.x = shifted(data->x, at);
-                    run.residual = shifted(data->residual, at);
-                    run.out = (void *)shifted(data->y, at);
-                    run.c = block_scratch(data->scratch, b);
-                    kernels->apply(&run);
-                }
+        for (int b = from; b < to; b++)
+            finish_statistics(shape, plane, data, b);
+        for (int k = share.end - 1; k >= share.begin; k--) {
+            const int b = k / plane->runs, i = k % plane->runs;
+            const size_t at = run_at(plane, i, b);
+            struct run run = run_of(shape, plane);
+            run.x = shifted(data->x, at);
+            run.residual = shifted(data->residual, at);
+            run.out = (void *)shifted(data->y, at);
+            run.c = block_scratch(data->scratch, b);
+            kernels->apply(&run);
         }
     }
+}
+
+void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch_norm_forward *data)
+{
+    const struct plane plane = plane_of(&shape->map);
+    const int group = group_of(&plane);
+    for (int from = 0; from < plane.blocks; from += group)
+        forward_group(shape, &plane, data, from,
+                      from + group < plane.blocks ? from + group : plane.blocks);
 }
 
 void batch_norm_apply(const struct batch_norm_shape *shape, const void *x, const void *residual,
@@ -514,25 +535,23 @@ static void backward_group(const struct batch_norm_shape *shape, const struct pl
     const struct run_kernels *kernels = &levels[cpu_level()];
 #pragma omp parallel
     {
-#pragma omp for collapse(2) schedule(static)
-        for (int b = from; b < to; b++)
-            for (int i = 0; i < plane->runs; i++) {
-                struct run run = backward_run(shape, plane, data, i, b);
-                kernels->backward_sums(&run);
-            }
+        const struct share share = share_of(plane, from, to);
+        for (int k = share.begin; k < share.end; k++) {
+            struct run run = backward_run(shape, plane, data, k % plane->runs, k / plane->runs);
+            kernels->backward_sums(&run);
+        }
+#pragma omp barrier
 #pragma omp for schedule(static)
         for (int b = from; b < to; b++)
             finish_backward_sums(shape, plane, data, b);
-#pragma omp for collapse(2) schedule(static)
-        for (int b = from; b < to; b++)
-            for (int i = 0; i < plane->runs; i++) {
-                struct run run = backward_run(shape, plane, data, i, b);
-                if (run.g) { /* summed and cut already */
-                    run.diffs[0] = run.g;
-                    run.relu = false;
-                }
-                kernels->backward_apply(&run);
+        for (int k = share.end - 1; k >= share.begin; k--) {
+            struct run run = backward_run(shape, plane, data, k % plane->runs, k / plane->runs);
+            if (run.g) { /* summed and cut already */
+                run.diffs[0] = run.g;
+                run.relu = false;
             }
+            kernels->backward_apply(&run);
+        }
     }
 }
 

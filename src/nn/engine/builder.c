@@ -74,9 +74,17 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
     return RETORT_OK;
 }
 
-bool builder_dies_here(const struct builder *builder, int node)
+bool builder_dies_here(const struct builder *builder, const struct unit *unit, int node)
 {
-    return builder->last_reader[node] == builder->unit && node > 0;
+    const int buffer = builder->values[node].buffer;
+    const int source = builder->graph->nodes[unit->node].inputs[0];
+    if (builder->buffers[buffer].region == REGION_IMAGES ||
+        builder->values[source].buffer == buffer)
+        return false;
+    for (int i = 0; i < builder->graph->node_count; i++)
+        if (builder->values[i].buffer == buffer && builder->last_reader[i] > builder->unit)
+            return false;
+    return true;
 }
 
 /* ---- parameters ---- */
@@ -301,6 +309,30 @@ static enum retort_status in_node(const struct builder *builder, const struct un
                : fail_in(status, "node %s (%s)", node->name, op_of(node->kind)->name);
 }
 
+/* Vectors that linear layers make are plain, everything else but the images is blocked; few kernels
+ * read both and none mixes them. */
+static enum retort_status check_layouts(struct builder *builder, const struct unit *unit)
+{
+    const struct node *node = &builder->graph->nodes[unit->node];
+    int operands[OP_INPUTS + 1], count = 0, plain = 0;
+    for (int i = 0; i < node->input_count; i++)
+        operands[count++] = node->inputs[i];
+    if (unit->residual >= 0)
+        operands[count++] = unit->residual;
+    for (int i = 0; i < count; i++)
+        plain += operands[i] > 0 && builder_value(builder, operands[i])->tensor.block == 1;
+    if (plain > 0 && (plain < count || !op_of(node->kind)->vectors))
+        return fail(RETORT_UNSUPPORTED, "it reads the vector of a linear layer: only linear, relu, "
+                                        "dropout and add of two such vectors can");
+    return RETORT_OK;
+}
+
+static enum retort_status build_forward(struct builder *builder, const struct unit *unit)
+{
+    TRY(check_layouts(builder, unit));
+    return op_of(builder->graph->nodes[unit->node].kind)->forward(builder, unit);
+}
+
 enum retort_status builder_run(struct builder *builder)
 {
     const struct graph *graph = builder->graph;
@@ -310,8 +342,7 @@ enum retort_status builder_run(struct builder *builder)
     find_last_readers(builder, units, count);
     for (int i = 0; i < count; i++) {
         builder->unit = i;
-        TRY(in_node(builder, &units[i],
-                    op_of(graph->nodes[units[i].node].kind)->forward(builder, &units[i])));
+        TRY(in_node(builder, &units[i], build_forward(builder, &units[i])));
     }
     TRY(hand_over(builder));
     builder->forward_count = builder->step_count;

@@ -153,8 +153,10 @@ struct primitive_request {
 enum retort_status builder_primitive(struct builder *builder, const char *name,
                                      const struct primitive_request *request);
 
-/* May the unit overwrite this input, because nobody reads it any more? (Forward only.) */
-bool builder_dies_here(const struct builder *builder, int node);
+/* May the unit overwrite this node's value, which it reads number by number? Not when it reads the
+ * same place as its source, or when a later unit reads it, be it as another node's value: at
+ * inference a dropout's is its input's. (Forward only.) */
+bool builder_dies_here(const struct builder *builder, const struct unit *unit, int node);
 
 /* The buffer that holds `from` in layout `to`: the same one when the layouts agree, else a new one
  * that a reorder step fills. */

@@ -79,7 +79,7 @@ enum retort_status weighted_forward(struct builder *builder, const struct unit *
     const struct node *node = node_of(builder, unit);
     const bool last = unit->output == builder->graph->node_count - 1, linear = shape->kernel == 0;
     const enum precision type = last ? PRECISION_F32 : builder->options.precision;
-    const bool in_place = unit->add >= 0 && builder_dies_here(builder, unit->residual);
+    const bool in_place = unit->add >= 0 && builder_dies_here(builder, unit, unit->residual);
     struct notes *notes;
     struct value *dst;
     TRY(arena_take(builder->arena, sizeof(*notes), (void **)&notes));

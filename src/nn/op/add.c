@@ -36,6 +36,7 @@ const struct op op_add = {
     .name = "add",
     .onnx = "Add",
     .inputs = 2,
+    .vectors = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

@@ -41,15 +41,10 @@ static enum retort_status append(struct builder *builder, const struct unit *uni
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
     const struct value *src = builder_input(builder, unit, 0);
-    const int input = builder->graph->nodes[unit->node].inputs[0];
     const bool train = builder_trains(builder);
     struct value *dst;
     TRY(builder_output(builder, unit, src->tensor.block == 1, train ? NO_BUFFER : src->buffer, &dst));
-    if (train)
-        return append(builder, unit, src->buffer, dst->buffer);
-    if (builder->last_reader[unit->output] < builder->last_reader[input])
-        builder->last_reader[unit->output] = builder->last_reader[input];
-    return RETORT_OK;
+    return train ? append(builder, unit, src->buffer, dst->buffer) : RETORT_OK;
 }
 
 static enum retort_status backward(struct builder *builder, const struct unit *unit)
@@ -64,6 +59,7 @@ const struct op op_dropout = {
     .name = "dropout",
     .onnx = "Dropout",
     .inputs = 1,
+    .vectors = true,
     .attributes = &table,
     .infer = infer,
     .forward = forward,

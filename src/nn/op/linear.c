@@ -45,6 +45,7 @@ const struct op op_linear = {
     .name = "linear",
     .onnx = "Gemm",
     .inputs = 1,
+    .vectors = true,
     .attributes = &table,
     .infer = infer,
     .parameters = parameters,

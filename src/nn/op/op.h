@@ -20,6 +20,7 @@ struct op {
     const char *name; /* in model files */
     const char *onnx; /* ONNX operator type; NULL when it takes several */
     int inputs;
+    bool vectors; /* reads also the plain vectors that linear layers make */
     const struct setting_table *attributes; /* NULL: none */
 
     /* Check attributes against the input shapes and give the output's shape. The message needs no

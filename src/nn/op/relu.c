@@ -32,6 +32,7 @@ const struct op op_relu = {
     .name = "relu",
     .onnx = "Relu",
     .inputs = 1,
+    .vectors = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

@@ -1,0 +1,624 @@
+/* test_gradients.c - what executors compute is what the slow twin (reference.h) computes: logits,
+ * taps and running statistics; and gradients are what central differences on the twin give.
+ *
+ * A case is the body of a small network; a linear layer ends it. It runs in these ways:
+ *   trained without taps, with the gradient of the input; the linear layer reads the whole map
+ *   trained with every tap and a gradient for each; average pooling before the linear layer
+ *   inferred without taps, and with every tap: other nodes fuse
+ * The loss is the sum of all logits and tapped numbers times fixed random weights. Of every
+ * parameter, and of the input, EVERY evenly spread numbers are checked one by one, and all of them
+ * along one random direction. Differences are taken small enough that no ReLU or max pool decides
+ * otherwise. */
+#include "reference.h"
+#include "sketch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+
+enum { EVERY = 16, CLASSES = 3, MOST_TAPS = 8, SEED = 7, STEP = 3 };
+
+/* Float32 through a few layers, in parts of the largest number of the same tensor. */
+static const double VALUE_TOLERANCE = 2e-5, SLOPE_TOLERANCE = 1e-4;
+/* Tensors whose gradients are all rounding (a bias before a batch norm) are measured against this
+ * part of the largest gradient of all. */
+static const double SMALL_TENSOR = 1e-2;
+/* Least distance from a kink; executors are as far off the twin at most. */
+static const double MARGIN = 2e-6;
+
+/* ---- the cases: each appends its body to a graph and gives the last node ---- */
+
+#define CONV(graph, input, ...) sketch_conv(graph, input, (struct conv_attributes){__VA_ARGS__})
+
+static int conv(struct graph *g)
+{
+    return CONV(g, 0, 17, 3, 1, 1, 1);
+}
+
+static int strided_conv_with_bias(struct graph *g)
+{
+    return CONV(g, 0, 33, 3, 2, 1, 1, true);
+}
+
+static int conv_and_relu(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1, true));
+    return sketch_relu(g, CONV(g, x, 5, 1, 1, 0, 1, true));
+}
+
+static int convs_in_groups(struct graph *g)
+{
+    int x = CONV(g, 0, 10, 3, 1, 1, 2);
+    return CONV(g, x, 32, 3, 2, 1, 2, true);
+}
+
+static int depthwise_convs(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 6, 3, 1, 1, 6)));
+    x = sketch_relu(g, sketch_batch_norm(g, CONV(g, x, 17, 1, 1, 0, 1)));
+    return sketch_relu(g, CONV(g, x, 17, 5, 2, 2, 17, true));
+}
+
+static int depthwise_conv_of_the_images(struct graph *g)
+{
+    return CONV(g, 0, 3, 3, 1, 1, 3);
+}
+
+static int batch_norm(struct graph *g)
+{
+    return sketch_batch_norm(g, 0);
+}
+
+static int batch_norm_and_relu(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 33, 1, 1, 0, 1)));
+    return sketch_relu(g, sketch_batch_norm(g, CONV(g, x, 5, 3, 1, 1, 1, true)));
+}
+
+/* The residual block of He et al.; shortcut gives the side's node. */
+static int block(struct graph *g, int x, int channels, int stride,
+                 int (*shortcut)(struct graph *, int x, int channels, int stride))
+{
+    int y = sketch_relu(g, sketch_batch_norm(g, CONV(g, x, channels, 3, stride, 1, 1)));
+    y = sketch_batch_norm(g, CONV(g, y, channels, 3, 1, 1, 1));
+    int side = shortcut ? shortcut(g, x, channels, stride) : x;
+    return sketch_relu(g, sketch_add(g, y, side));
+}
+
+static int option_b(struct graph *g, int x, int channels, int stride)
+{
+    return sketch_batch_norm(g, CONV(g, x, channels, 1, stride, 0, 1));
+}
+
+static int residual_identity(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1)));
+    return block(g, block(g, x, 5, 1, NULL), 5, 1, NULL);
+}
+
+static int residual_shortcut_a(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1)));
+    return block(g, x, 17, 2, sketch_shortcut_a);
+}
+
+static int residual_option_b(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1)));
+    return block(g, x, 17, 2, option_b);
+}
+
+static int residual_without_relu(struct graph *g)
+{
+    int x = CONV(g, 0, 5, 1, 1, 0, 1);
+    x = sketch_add(g, x, sketch_batch_norm(g, x));
+    return sketch_add(g, sketch_batch_norm(g, CONV(g, x, 5, 3, 1, 1, 1)), x);
+}
+
+static int residual_of_the_images(struct graph *g)
+{
+    return sketch_relu(g, sketch_add(g, 0, sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1))));
+}
+
+/* The sum is the convolution's own: inference adds in place where it may. */
+static int conv_and_add(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 5, 3, 1, 1, 1)), y = CONV(g, x, 5, 1, 1, 0, 1);
+    return sketch_relu(g, sketch_add(g, CONV(g, x, 5, 3, 1, 1, 1), y));
+}
+
+/* The convolution reads what is added to its output. */
+static int conv_and_its_source(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1));
+    return sketch_add(g, CONV(g, x, 17, 3, 1, 1, 1), x);
+}
+
+/* So does this one: at inference a dropout's output is its input. */
+static int conv_and_its_source_through_dropout(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1)), y = sketch_dropout(g, x, 0.3);
+    return sketch_add(g, CONV(g, x, 17, 3, 1, 1, 1), y);
+}
+
+/* The first sum may not be made in x's place: the second one reads x through the dropout. */
+static int dropout_beside_a_sum(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 5, 3, 1, 1, 1)), y = sketch_dropout(g, x, 0.3);
+    int z = CONV(g, 0, 5, 1, 1, 0, 1);
+    z = sketch_add(g, CONV(g, z, 5, 3, 1, 1, 1), x);
+    return sketch_add(g, CONV(g, z, 5, 3, 1, 1, 1), y);
+}
+
+static int three_readers(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 17, 3, 1, 1, 1)));
+    int a = CONV(g, x, 17, 1, 1, 0, 1), b = sketch_max_pool(g, x, 1, 1);
+    return sketch_add(g, sketch_add(g, a, b), x);
+}
+
+static int tap_in_the_middle(struct graph *g)
+{
+    int x = sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1));
+    assert_ok(graph_tap(g, "norm", x));
+    x = sketch_relu(g, x);
+    assert_ok(graph_tap(g, "relu", x));
+    x = CONV(g, x, 17, 3, 2, 1, 1);
+    assert_ok(graph_tap(g, "conv", x));
+    return sketch_relu(g, sketch_batch_norm(g, x));
+}
+
+static int two_taps_of_one_node(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 5, 3, 1, 1, 1)));
+    assert_ok(graph_tap(g, "one", x));
+    assert_ok(graph_tap(g, "two", x));
+    return sketch_add(g, CONV(g, x, 5, 1, 1, 0, 1), x);
+}
+
+static int relu_alone(struct graph *g)
+{
+    int x = CONV(g, 0, 17, 1, 1, 0, 1);
+    return sketch_add(g, sketch_relu(g, x), x);
+}
+
+static int relu_of_the_images(struct graph *g)
+{
+    return sketch_relu(g, 0);
+}
+
+static int add_alone(struct graph *g)
+{
+    int x = sketch_max_pool(g, 0, 2, 1);
+    return sketch_relu(g, sketch_add(g, x, x));
+}
+
+static int overlapping_max_pool(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1));
+    return sketch_max_pool(g, x, 3, 2);
+}
+
+static int max_pool(struct graph *g)
+{
+    return sketch_max_pool(g, 0, 2, 2);
+}
+
+static int average_pool(struct graph *g)
+{
+    int x = sketch_global_avg_pool(g, CONV(g, 0, 17, 1, 1, 0, 1));
+    return CONV(g, x, 5, 1, 1, 0, 1, true);
+}
+
+static int linears(struct graph *g)
+{
+    int x = sketch_linear(g, 0, 17);
+    x = sketch_relu(g, x);
+    return sketch_linear(g, sketch_relu(g, sketch_linear(g, x, 5)), 6);
+}
+
+/* What reads the vectors of linear layers in their own layout. */
+static int vectors(struct graph *g)
+{
+    int x = sketch_linear(g, 0, 19);
+    int y = sketch_add(g, sketch_dropout(g, x, 0.5), sketch_relu(g, x));
+    return sketch_relu(g, sketch_add(g, y, sketch_linear(g, x, 19)));
+}
+
+static int shortcut_a(struct graph *g)
+{
+    return sketch_shortcut_a(g, sketch_shortcut_a(g, 0, 17, 1), 33, 2);
+}
+
+static int dropout(struct graph *g)
+{
+    int x = sketch_dropout(g, sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1)), 0.4);
+    return sketch_dropout(g, sketch_relu(g, sketch_linear(g, x, 19)), 0.25);
+}
+
+static int everything_in_a_row(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 16, 3, 1, 1, 1)));
+    x = sketch_max_pool(g, block(g, x, 16, 1, NULL), 2, 2);
+    x = block(g, x, 32, 2, sketch_shortcut_a);
+    return sketch_relu(g, sketch_linear(g, x, 10));
+}
+
+struct network_case {
+    const char *name;
+    int (*body)(struct graph *graph);
+    int batch;
+    struct shape input;
+};
+#define CASE(name, ...)                                                                            \
+    {                                                                                              \
+#name, name, __VA_ARGS__                                                                   \
+    }
+static const struct network_case cases[] = {
+    CASE(conv, 2, {5, 6, 7}),
+    CASE(conv, 1, {3, 5, 5}),
+    CASE(strided_conv_with_bias, 2, {5, 6, 7}),
+    CASE(conv_and_relu, 2, {3, 6, 5}),
+    CASE(convs_in_groups, 2, {6, 5, 6}),
+    CASE(depthwise_convs, 2, {6, 5, 6}),
+    CASE(depthwise_conv_of_the_images, 2, {3, 5, 6}),
+    CASE(batch_norm, 3, {17, 3, 3}),
+    CASE(batch_norm_and_relu, 2, {3, 5, 6}),
+    CASE(batch_norm_and_relu, 1, {17, 3, 5}),
+    CASE(residual_identity, 2, {3, 5, 6}),
+    CASE(residual_shortcut_a, 2, {3, 5, 6}),
+    CASE(residual_option_b, 2, {3, 5, 6}),
+    CASE(residual_without_relu, 2, {3, 5, 6}),
+    CASE(residual_of_the_images, 2, {5, 4, 5}),
+    CASE(conv_and_add, 2, {3, 5, 6}),
+    CASE(conv_and_its_source, 2, {3, 5, 6}),
+    CASE(conv_and_its_source_through_dropout, 2, {3, 5, 6}),
+    CASE(dropout_beside_a_sum, 2, {3, 5, 6}),
+    CASE(three_readers, 2, {3, 5, 6}),
+    CASE(tap_in_the_middle, 2, {3, 5, 6}),
+    CASE(two_taps_of_one_node, 2, {3, 5, 6}),
+    CASE(relu_alone, 2, {5, 5, 6}),
+    CASE(relu_of_the_images, 3, {3, 5, 6}),
+    CASE(add_alone, 2, {5, 5, 6}),
+    CASE(overlapping_max_pool, 2, {3, 8, 9}),
+    CASE(max_pool, 2, {17, 5, 7}),
+    CASE(average_pool, 2, {3, 5, 6}),
+    CASE(linears, 3, {3, 4, 5}),
+    CASE(linears, 1, {1, 4, 5}),
+    CASE(vectors, 3, {3, 4, 5}),
+    CASE(shortcut_a, 2, {5, 5, 6}),
+    CASE(dropout, 2, {3, 5, 6}),
+    CASE(everything_in_a_row, 2, {3, 8, 8}),
+};
+enum { CASES = sizeof(cases) / sizeof(cases[0]) };
+
+/* ---- one network, run one way ---- */
+
+enum way { TRAIN_PLAIN, TRAIN_TAPPED, INFER_PLAIN, INFER_TAPPED };
+static const char *const way_names[] = {"trained", "trained with taps", "inferred",
+                                        "inferred with taps"};
+
+struct problem {
+    const struct network_case *what;
+    enum way way;
+    struct model model;
+    struct executor *executor;
+    struct reference twin;
+    int tap_count;
+    float *images, *logits, *taps[MOST_TAPS]; /* weights in the loss, for the latter two */
+    double largest;                           /* gradient of all */
+};
+
+static bool trains(const struct problem *problem)
+{
+    return problem->way == TRAIN_PLAIN || problem->way == TRAIN_TAPPED;
+}
+
+static void make_model(struct problem *problem)
+{
+    struct graph graph;
+    sketch_begin(&graph, problem->what->input);
+    int x = problem->what->body(&graph);
+    assert_ok(graph_tap(&graph, "body", x));
+    if (problem->way == TRAIN_TAPPED && graph.nodes[x].shape.h > 1)
+        x = sketch_global_avg_pool(&graph, x);
+    sketch_linear(&graph, x, CLASSES);
+    sketch_model(&graph, SEED, &problem->model);
+}
+
+static void open_problem(struct problem *problem, const struct network_case *what, enum way way)
+{
+    const bool tapped = way == TRAIN_TAPPED || way == INFER_TAPPED;
+    int taps[MOST_TAPS];
+    bool diffs[MOST_TAPS];
+    *problem = (struct problem){.what = what, .way = way};
+    make_model(problem);
+    problem->tap_count = tapped ? problem->model.graph.tap_count : 0;
+    assert_true(problem->tap_count <= MOST_TAPS);
+    for (int i = 0; i < problem->tap_count; i++) {
+        taps[i] = i;
+        diffs[i] = true;
+    }
+    problem->executor = sketch_executor(
+        &problem->model,
+        &(struct executor_options){.batch = what->batch,
+                                   .mode = trains(problem) ? EXECUTOR_TRAIN : EXECUTOR_INFER,
+                                   .seed = SEED,
+                                   .tap_count = problem->tap_count,
+                                   .taps = taps,
+                                   .tap_diffs = diffs,
+                                   .input_diff = way == TRAIN_PLAIN});
+    struct reference *twin = &problem->twin;
+    reference_create(twin, &problem->model, what->batch, trains(problem));
+    twin->seed = SEED;
+    twin->step = STEP;
+    problem->images = sketch_numbers(reference_count(twin, 0), 11);
+    problem->logits = sketch_numbers((size_t)what->batch * CLASSES, 12);
+    for (int i = 0; i < problem->tap_count; i++)
+        problem->taps[i] = sketch_numbers(reference_count(twin, problem->model.graph.taps[i].node),
+                                          13 + (uint64_t)i);
+    reference_images(twin, problem->images);
+}
+
+static void close_problem(struct problem *problem)
+{
+    free(problem->images);
+    free(problem->logits);
+    for (int i = 0; i < problem->tap_count; i++)
+        free(problem->taps[i]);
+    reference_release(&problem->twin);
+    executor_destroy(problem->executor);
+    model_release(&problem->model);
+}
+
+/* ---- forward ---- */
+
+static void check_values(const struct problem *problem, const char *name, const float *found,
+                         const double *wanted, size_t count)
+{
+    double largest = 1e-30;
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs(wanted[i]));
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs((double)found[i] - wanted[i]) <= VALUE_TOLERANCE * largest))
+            fail_msg("%s, %s: number %zu of %s: %.9g found, %.9g wanted, within %.3g",
+                     problem->what->name, way_names[problem->way], i, name, found[i], wanted[i],
+                     VALUE_TOLERANCE * largest);
+}
+
+/* Beyond its channels a blocked map holds zeros. */
+static void check_padding(const struct problem *problem, const char *name, struct tensor map)
+{
+    const size_t count = tensor_count(&map);
+    float *plain = sketch_plain(map), *again = calloc(count, sizeof(*again));
+    struct tensor copy = map;
+    assert_non_null(again);
+    copy.data = again;
+    tensor_from_plain(plain, &copy);
+    if (memcmp(again, map.data, count * sizeof(*again)))
+        fail_msg("%s, %s: %s: the padding is not zero", problem->what->name,
+                 way_names[problem->way], name);
+    free(again);
+    free(plain);
+}
+
+static void check_forward(struct problem *problem)
+{
+    const struct graph *graph = &problem->model.graph;
+    struct reference *twin = &problem->twin;
+    reference_forward(twin);
+    executor_forward(problem->executor, problem->images, STEP);
+    assert_ok(executor_status(problem->executor));
+    for (int i = 0; i < problem->tap_count; i++) {
+        const struct tensor map = executor_tap(problem->executor, i);
+        float *plain = sketch_plain(map);
+        check_values(problem, graph->taps[i].name, plain, twin->values[graph->taps[i].node],
+                     reference_count(twin, graph->taps[i].node));
+        check_padding(problem, graph->taps[i].name, map);
+        free(plain);
+    }
+    check_values(problem, "the logits", executor_logits(problem->executor),
+                 twin->values[graph->node_count - 1], (size_t)twin->batch * CLASSES);
+}
+
+static void check_running(struct problem *problem)
+{
+    const struct graph *graph = &problem->model.graph;
+    struct model found = {.graph = *graph, .values = sketch_values(graph)};
+    assert_ok(executor_store(problem->executor, &found));
+    for (int i = 0; i < graph->parameter_count; i++)
+        if (!parameter_trains(&graph->parameters[i]))
+            check_values(problem, graph->parameters[i].name, found.values[i],
+                         problem->twin.after[i], parameter_count(&graph->parameters[i]));
+    sketch_values_release(graph, found.values);
+}
+
+/* ---- backward ---- */
+
+static double dot(const double *values, const float *weights, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] * (double)weights[i];
+    return sum;
+}
+
+static double loss(struct problem *problem)
+{
+    const struct graph *graph = &problem->model.graph;
+    const struct reference *twin = &problem->twin;
+    reference_forward(&problem->twin);
+    double sum =
+        dot(twin->values[graph->node_count - 1], problem->logits, (size_t)twin->batch * CLASSES);
+    for (int i = 0; i < problem->tap_count; i++)
+        sum += dot(twin->values[graph->taps[i].node], problem->taps[i],
+                   reference_count(twin, graph->taps[i].node));
+    return sum;
+}
+
+static double loss_beside(struct problem *problem, double *numbers, size_t count,
+                          const double *direction, double distance)
+{
+    double before[count];
+    memcpy(before, numbers, sizeof(before));
+    for (size_t i = 0; i < count; i++)
+        numbers[i] += distance * direction[i];
+    double found = loss(problem);
+    memcpy(numbers, before, sizeof(before));
+    return found;
+}
+
+/* The slope of the loss when `numbers` of the twin move along a direction. */
+static double slope(struct problem *problem, double *numbers, size_t count, const double *direction)
+{
+    const uint64_t branches = (loss(problem), problem->twin.branches);
+    for (double step = 1e-5; step > 1e-10; step /= 10) {
+        double above = loss_beside(problem, numbers, count, direction, step);
+        bool same = problem->twin.branches == branches;
+        double below = loss_beside(problem, numbers, count, direction, -step);
+        if (same && problem->twin.branches == branches)
+            return (above - below) / (2 * step);
+    }
+    fail_msg("%s: a kink is too near: choose another seed", problem->what->name);
+    return 0;
+}
+
+static void check_slope(struct problem *problem, const char *name, double found, double wanted,
+                        double tolerance)
+{
+    if (!(fabs(found - wanted) <= tolerance))
+        fail_msg("%s, %s: gradient of %s: %.9g found, %.9g wanted, within %.3g",
+                 problem->what->name, way_names[problem->way], name, found, wanted, tolerance);
+}
+
+static double largest_of(const float *numbers, size_t count)
+{
+    double largest = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)numbers[i]));
+    return largest;
+}
+
+static void check_gradient(struct problem *problem, const char *name, const float *gradient,
+                           double *numbers, size_t count)
+{
+    const struct random_stream stream = random_stream(SEED, RANDOM_TEST, 1, 1);
+    const double scale =
+        fmax(largest_of(gradient, count), SMALL_TENSOR * problem->largest) * SLOPE_TOLERANCE;
+    const double one = 1;
+    double direction[count], along = 0;
+    char place[128];
+    for (size_t k = 0; k < EVERY && k < count; k++) {
+        const size_t i = count <= EVERY ? k : k * (count - 1) / (EVERY - 1);
+        snprintf(place, sizeof(place), "%s[%zu]", name, i);
+        check_slope(problem, place, (double)gradient[i], slope(problem, numbers + i, 1, &one),
+                    scale);
+    }
+    for (size_t i = 0; i < count; i++) {
+        direction[i] = random_bits(&stream, i) & 1 ? 1 : -1;
+        along += direction[i] * (double)gradient[i];
+    }
+    check_slope(problem, name, along, slope(problem, numbers, count, direction),
+                scale * sqrt((double)count));
+}
+
+static void give_gradients(struct problem *problem)
+{
+    memcpy(executor_diff_logits(problem->executor), problem->logits,
+           (size_t)problem->what->batch * CLASSES * sizeof(float));
+    for (int i = 0; i < problem->tap_count; i++) {
+        const struct tensor diff = executor_diff_tap(problem->executor, i);
+        tensor_from_plain(problem->taps[i], &diff);
+    }
+}
+
+static void check_backward(struct problem *problem)
+{
+    const struct graph *graph = &problem->model.graph;
+    float **gradients = sketch_values(graph);
+    give_gradients(problem);
+    executor_backward(problem->executor);
+    assert_ok(executor_status(problem->executor));
+    assert_ok(executor_flat_to_plain(problem->executor,
+                                     executor_parameters(problem->executor).gradients, gradients));
+    for (int i = 0; i < graph->parameter_count; i++)
+        problem->largest = fmax(problem->largest,
+                                largest_of(gradients[i], parameter_count(&graph->parameters[i])));
+    for (int i = 0; i < graph->parameter_count; i++)
+        if (parameter_trains(&graph->parameters[i]))
+            check_gradient(problem, graph->parameters[i].name, gradients[i],
+                           problem->twin.parameters[i], parameter_count(&graph->parameters[i]));
+    if (problem->way == TRAIN_PLAIN) {
+        const struct tensor diff = executor_input_diff(problem->executor);
+        float *plain = sketch_plain(diff);
+        check_gradient(problem, "the input", plain, problem->twin.values[0],
+                       reference_count(&problem->twin, 0));
+        check_padding(problem, "the input's gradient", diff);
+        free(plain);
+    }
+    sketch_values_release(graph, gradients);
+}
+
+/* ---- the tests ---- */
+
+static void training_agrees_with_the_slow_twin_and_its_slopes(void **state)
+{
+    for (enum way way = TRAIN_PLAIN; way <= TRAIN_TAPPED; way++) {
+        struct problem problem;
+        open_problem(&problem, *state, way);
+        check_forward(&problem);
+        if (!(problem.twin.margin > MARGIN))
+            fail_msg("%s: %g from a kink: choose another seed", problem.what->name,
+                     problem.twin.margin);
+        check_running(&problem);
+        check_backward(&problem);
+        close_problem(&problem);
+    }
+}
+
+static void inference_agrees_with_the_slow_twin(void **state)
+{
+    for (enum way way = INFER_PLAIN; way <= INFER_TAPPED; way++) {
+        struct problem problem;
+        open_problem(&problem, *state, way);
+        check_forward(&problem);
+        close_problem(&problem);
+    }
+}
+
+static void every_operator_has_a_case(void **state)
+{
+    bool seen[OP_COUNT] = {[OP_input] = true};
+    for (size_t i = 0; i < CASES; i++) {
+        struct graph graph;
+        sketch_begin(&graph, cases[i].input);
+        cases[i].body(&graph);
+        for (int k = 0; k < graph.node_count; k++)
+            seen[graph.nodes[k].kind] = true;
+        graph_release(&graph);
+    }
+    for (int i = 0; i < OP_COUNT; i++)
+        if (!seen[i])
+            fail_msg("no case for %s", op_of((enum op_kind)i)->name);
+}
+
+int main(void)
+{
+    static char names[2 * CASES][96];
+    struct CMUnitTest tests[2 * CASES + 1] = {cmocka_unit_test(every_operator_has_a_case)};
+    for (size_t i = 0; i < 2 * CASES; i++) {
+        const bool train = i % 2 == 0;
+        snprintf(names[i], sizeof(names[i]), "%s: %s",
+                 train ? "training agrees with the slow twin and its slopes"
+                       : "inference agrees with the slow twin",
+                 cases[i / 2].name);
+        tests[i + 1] = (struct CMUnitTest){names[i],
+                                           train ? training_agrees_with_the_slow_twin_and_its_slopes
+                                                 : inference_agrees_with_the_slow_twin,
+                                           NULL, NULL, (void *)&cases[i / 2]};
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
