@@ -11,7 +11,7 @@ ninja := ninja $(if $(JOBS),-j$(JOBS))
 folders := $(shell find src cli tests examples -type d)
 configure = meson setup $(if $(wildcard $@),--reconfigure)
 
-.PHONY: all setup demo test install clean format help
+.PHONY: all setup demo test install clean tables format help
 
 all: setup $(build)/build.ninja
 	$(ninja) -C $(build)
@@ -46,6 +46,9 @@ install: all
 clean:
 	rm -rf $(build) $(checked)
 
+tables: all
+	TEST_ROOT=. WRITE_TABLES=1 $(build)/tests/recipe-test_recipe_doc
+
 format:
 	@if command -v clang-format >/dev/null; then git ls-files '*.[ch]' | xargs clang-format -i; \
 	else echo "make format: clang-format is not installed"; fi
@@ -55,5 +58,6 @@ help:
 	@echo "make demo       build and run recipes/demo.yaml into runs/demo"
 	@echo "make test       build twice, the second time with sanitizers, and run all tests"
 	@echo "make install    program, library, headers and manual page below prefix=$(prefix)"
+	@echo "make tables     write the tables of doc/recipe.md anew from the program's"
 	@echo "make format     run clang-format over all C files"
 	@echo "make clean      remove the build folders; runs/ stays"

@@ -38,7 +38,7 @@ void sketch_model(struct graph *graph, uint64_t seed, struct model *model);
 float **sketch_values(const struct graph *graph);
 void sketch_values_release(const struct graph *graph, float **values);
 
-/* Normal random numbers; release them with free(). */
+/* Normal random numbers, which seed shifts along one row of 65536; release them with free(). */
 float *sketch_numbers(size_t count, uint64_t seed);
 
 /* Created, bound and loaded. */

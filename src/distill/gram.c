@@ -10,13 +10,15 @@
  *   frobenius  sum over pairs of the batch mean of ||G_T - G_S||^2 / 2
  *
  * One image is done from first to last by one thread, so its maps are read from memory once, all
- * its pairs find them in the cache, and its gradients are written once. The teacher's matrices are
- * kept from its forward pass to the student's: its maps are gone by then. */
+ * its pairs find them in the cache, and its gradients are written once. The teacher's matrices, or
+ * its panels where no matrices are formed (gram_positions.h), are kept from its forward pass to the
+ * student's: its maps are gone by then. */
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
 
 #include "distill/gram_plan.h"
+#include "distill/gram_positions.h"
 
 static const char *const pool_words[] = {"max", "avg", NULL};
 static const char *const norm_words[] = {"mean", "sskd", "frobenius", NULL};
@@ -41,7 +43,7 @@ struct gram {
     const struct gram_kernels *kernels;
     int teachers;   /* seen in this step */
     double share;   /* theirs together */
-    float *targets; /* (n, plan.matrices): the teachers' matrices, mean by their shares */
+    float *kept;    /* (n, plan.kept): the teacher's matrices, means by their shares, and panels */
     double *values; /* (n); summed in order, so threads do not change the sum */
     int threads;
     size_t scratch_floats; /* per thread: panels of either network, then two matrices */
@@ -55,7 +57,7 @@ static void gram_destroy(void *state)
         return;
     free(gram->scratch);
     free(gram->values);
-    free(gram->targets);
+    free(gram->kept);
     gram_plan_release(&gram->plan);
     free(gram);
 }
@@ -68,7 +70,7 @@ static enum retort_status make_buffers(struct gram *gram)
     gram->scratch_floats = (student > teacher ? student : teacher) + 2 * plan->largest_matrix;
     gram->threads = omp_get_max_threads();
     TRY(memory_zeroed(n, sizeof(double), (void **)&gram->values));
-    TRY(memory_aligned(n * plan->matrices * sizeof(float), (void **)&gram->targets));
+    TRY(memory_aligned(n * plan->kept * sizeof(float), (void **)&gram->kept));
     return memory_aligned((size_t)gram->threads * gram->scratch_floats * sizeof(float),
                           (void **)&gram->scratch);
 }
@@ -151,12 +153,34 @@ static struct job new_job(const struct gram *gram, const struct gram_side *side,
                         .transposed = end - matrix};
 }
 
+/* What is kept of the teacher for this image. */
+static float *kept_at(const struct job *job, size_t place)
+{
+    return job->gram->kept + (size_t)job->image * job->gram->plan.kept + place;
+}
+
+/* The teacher's panels by positions are made where they are kept. */
+static bool is_kept(const struct job *job, const struct gram_level *level)
+{
+    return job->side == &job->gram->plan.teacher && level->by_positions;
+}
+
+/* Where a level's values are put; a map that is its own panel is not moved. */
+static float *level_place(const struct job *job, const struct gram_level *level)
+{
+    return is_kept(job, level) ? kept_at(job, level->kept) : job->panels + level->values;
+}
+
+static bool stays(const struct job *job, const struct gram_level *level)
+{
+    return level->parent < 0 && is_panel(&job->taps[level->tap]) && !is_kept(job, level);
+}
+
 static const float *level_values(const struct job *job, int number)
 {
     const struct gram_level *level = &job->side->levels[number];
-    const struct tensor *map = &job->taps[level->tap];
-    return level->parent < 0 && is_panel(map) ? image_of(map, job->image)
-                                              : job->panels + level->values;
+    return stays(job, level) ? image_of(&job->taps[level->tap], job->image)
+                             : level_place(job, level);
 }
 
 static struct gram_panel level_panel(const struct job *job, int number)
@@ -176,12 +200,11 @@ static void make_levels(const struct job *job, bool gradient)
     const struct gram_kernels *kernels = job->gram->kernels;
     for (int i = 0; i < job->side->level_count; i++) {
         const struct gram_level *level = &job->side->levels[i];
-        const struct tensor *map = &job->taps[level->tap];
         if (level->parent >= 0)
             kernels->pool(job->gram->pool, &level->window, level_values(job, level->parent),
-                          job->panels + level->values, gradient ? level_chosen(job, level) : NULL);
-        else if (!is_panel(map))
-            kernels->load(map, job->image, job->panels + level->values);
+                          level_place(job, level), gradient ? level_chosen(job, level) : NULL);
+        else if (!stays(job, level))
+            kernels->load(&job->taps[level->tap], job->image, level_place(job, level));
     }
 }
 
@@ -197,13 +220,14 @@ static void mix(float *target, const float *matrix, size_t count, float part)
 static void teacher_image(const struct job *job, float part)
 {
     const struct gram *gram = job->gram;
-    float *targets = gram->targets + (size_t)job->image * gram->plan.matrices;
     make_levels(job, false);
     for (int i = 0; i < gram->plan.pair_count; i++) {
         const struct gram_pair *pair = &gram->plan.pairs[i];
+        if (pair->by_positions)
+            continue;
         const struct gram_panel a = level_panel(job, pair->teacher[0]);
         const struct gram_panel b = level_panel(job, pair->teacher[1]);
-        float *target = targets + pair->matrix;
+        float *target = kept_at(job, pair->matrix);
         float *matrix = part == 1 ? target : job->matrix;
         gram->kernels->product(&a, &b, 1 / (float)pair->positions, matrix);
         if (part != 1)
@@ -216,9 +240,11 @@ static void gram_teacher(void *state, const struct teacher_view *teacher)
     struct gram *gram = state;
     if (!teacher->gram)
         return;
+    assert(!gram->teachers || !gram->plan.by_positions); /* many_gram_teachers was promised */
     gram->share += teacher->share;
     /* The first one has all of it, also when its share is 0: then it is looked at for this only. */
-    float part = gram->teachers++ ? (float)(teacher->share / gram->share) : 1;
+    bool first = gram->teachers++ == 0 || gram->share == 0;
+    float part = first ? 1 : (float)(teacher->share / gram->share);
 #pragma omp parallel for schedule(static) num_threads(gram->threads)
     for (int image = 0; image < gram->plan.n; image++) {
         struct job job = new_job(gram, &gram->plan.teacher, image);
@@ -246,11 +272,11 @@ static bool starts_defined(const struct job *job, int number)
     return level->parent < 0 && is_panel(&gradient->tensor) && gradient->defined;
 }
 
-static double student_pair(const struct job *job, const struct gram_pair *pair, double weight)
+static double matrix_pair(const struct job *job, const struct gram_pair *pair, double weight)
 {
     const struct gram *gram = job->gram;
     const struct gram_kernels *kernels = gram->kernels;
-    const float *target = gram->targets + (size_t)job->image * gram->plan.matrices + pair->matrix;
+    const float *target = kept_at(job, pair->matrix);
     const struct gram_panel a = level_panel(job, pair->student[0]);
     const struct gram_panel b = level_panel(job, pair->student[1]);
     const double factor = weight * pair->diff_factor / pair->positions;
@@ -262,6 +288,44 @@ static double student_pair(const struct job *job, const struct gram_pair *pair, 
     kernels->spread(&a, job->matrix, b.blocks, level_diff(job, pair->student[1]),
                     !pair->opens[1] || starts_defined(job, pair->student[1]));
     return squares * pair->value_factor;
+}
+
+static struct gram_gap level_gap(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct gram_panel student = level_panel(job, number);
+    const struct gram_panel teacher = {kept_at(job, level->kept), student.blocks,
+                                       student.positions};
+    return (struct gram_gap){student, teacher, job->panels + level->gap, job->panels + level->dots};
+}
+
+static double positions_pair(const struct job *job, const struct gram_pair *pair, double weight)
+{
+    const struct gram_gap a = level_gap(job, pair->student[0]);
+    const struct gram_gap b = level_gap(job, pair->student[1]);
+    const double scale = 1 / ((double)pair->positions * pair->positions);
+    double squares = gram_gap_pair(&a, &b, (float)(weight * pair->diff_factor * scale));
+    return squares * pair->value_factor * scale;
+}
+
+static double positions_pairs(const struct job *job, double weight)
+{
+    const struct gram_plan *plan = &job->gram->plan;
+    double value = 0;
+    for (int i = 0; i < plan->student.level_count; i++)
+        if (plan->student.levels[i].by_positions) {
+            const struct gram_gap map = level_gap(job, i);
+            gram_gap_open(job->gram->kernels, &map);
+        }
+    for (int i = 0; i < plan->pair_count; i++)
+        if (plan->pairs[i].by_positions)
+            value += positions_pair(job, &plan->pairs[i], weight);
+    for (int i = 0; i < plan->student.level_count; i++)
+        if (plan->student.levels[i].by_positions) {
+            const struct gram_gap map = level_gap(job, i);
+            gram_gap_close(job->gram->kernels, &map, level_diff(job, i), starts_defined(job, i));
+        }
+    return value;
 }
 
 /* From the pooled levels to the larger ones, and from panels to the maps. */
@@ -286,7 +350,10 @@ static double student_image(const struct job *job, double weight)
     double value = 0;
     make_levels(job, true);
     for (int i = 0; i < plan->pair_count; i++)
-        value += student_pair(job, &plan->pairs[i], weight);
+        if (!plan->pairs[i].by_positions)
+            value += matrix_pair(job, &plan->pairs[i], weight);
+    if (plan->by_positions)
+        value += positions_pairs(job, weight);
     finish_diffs(job);
     return value;
 }

@@ -55,6 +55,13 @@ struct gram_kernels {
      * matrix[k][i], matrix with rows over src. */
     void (*spread)(const struct gram_panel *src, const float *matrix, int blocks, float *diff,
                    bool add);
+
+    /* dots [out] (positions, positions): dots[p][q] = sum over channels c of x[p][c] * y[q][c]. */
+    void (*dots)(const struct gram_panel *x, const struct gram_panel *y, float *dots);
+    /* diff [out] or [add], a panel:
+     * diff[p][c] = sum over positions q of of_x[p][q] * x[q][c] + of_y[p][q] * y[q][c]. */
+    void (*blend)(const struct gram_panel *x, const float *of_x, const struct gram_panel *y,
+                  const float *of_y, float *diff, bool add);
 };
 
 /* The kernels of cpu_level(). */

@@ -155,6 +155,46 @@ static enum retort_status check_pair(const struct loss_shapes *shapes, const str
     return RETORT_OK;
 }
 
+/* ---- matrices or positions? ---- */
+
+static int channels_of(const struct tensor *tap)
+{
+    return (tap->c + GRAM_LANES - 1) / GRAM_LANES * GRAM_LANES;
+}
+
+static bool same_size(const struct loss_shapes *shapes, const struct gram_pair *pair,
+                      const struct gram_pair *other)
+{
+    struct size a = pair_size(shapes->student_taps, pair);
+    struct size b = pair_size(shapes->student_taps, other);
+    return a.h == b.h && a.w == b.w;
+}
+
+/* Multiply-adds of all pairs that meet at this one's size: four products per matrix, teacher's and
+ * student's and two of the gradient; or three sets of dot products and two blends per map. The
+ * mean of several teachers' matrices cannot be had from positions. */
+static bool choose_positions(const struct gram_plan *plan, const struct loss_shapes *shapes,
+                             const struct gram_pair *pair)
+{
+    const struct size size = pair_size(shapes->student_taps, pair);
+    const double positions = (double)size.h * size.w;
+    double by_matrices = 0, by_positions = 0;
+    for (int i = 0; i < plan->pair_count; i++)
+        if (same_size(shapes, pair, &plan->pairs[i]))
+            by_matrices += 4 * positions *
+                           channels_of(&shapes->student_taps[plan->pairs[i].taps[0]]) *
+                           channels_of(&shapes->student_taps[plan->pairs[i].taps[1]]);
+    for (int tap = 0; tap < plan->tap_count; tap++) {
+        bool takes_part = false;
+        for (int i = 0; i < plan->pair_count; i++)
+            takes_part |= same_size(shapes, pair, &plan->pairs[i]) &&
+                          (plan->pairs[i].taps[0] == tap || plan->pairs[i].taps[1] == tap);
+        if (takes_part)
+            by_positions += 5 * positions * positions * channels_of(&shapes->student_taps[tap]);
+    }
+    return !shapes->many_gram_teachers && by_positions < by_matrices;
+}
+
 /* ---- levels ---- */
 
 static int find_level(const struct gram_side *side, int tap, struct size size)
@@ -176,6 +216,18 @@ static int find_parent(const struct gram_side *side, int tap, struct size size)
             return i;
     }
     return -1;
+}
+
+static bool is_by_positions(const struct gram_plan *plan, const struct tensor *taps, int tap,
+                            struct size size)
+{
+    for (int i = 0; i < plan->pair_count; i++) {
+        const struct gram_pair *pair = &plan->pairs[i];
+        struct size here = pair_size(taps, pair);
+        if ((pair->taps[0] == tap || pair->taps[1] == tap) && here.h == size.h && here.w == size.w)
+            return pair->by_positions;
+    }
+    return false;
 }
 
 static void add_level(struct gram_side *side, const struct tensor *tap, int number,
@@ -210,17 +262,30 @@ static struct size next_size(const struct gram_plan *plan, const struct gram_sid
     return next;
 }
 
+static size_t take(size_t *used, size_t floats)
+{
+    size_t place = *used;
+    *used += (floats + GRAM_LANES - 1) / GRAM_LANES * GRAM_LANES;
+    return place;
+}
+
 /* Panels one behind the other: of the values, and for the student what the gradient needs. */
 static void place_levels(struct gram_side *side, bool gradient)
 {
     for (int i = 0; i < side->level_count; i++) {
         struct gram_level *level = &side->levels[i];
         const struct gram_window *window = &level->window;
-        size_t floats = (size_t)window->blocks * (size_t)window->h * (size_t)window->w * GRAM_LANES;
-        level->values = side->scratch;
-        level->chosen = level->values + floats;
-        level->diff = level->chosen + (level->parent >= 0 ? floats : 0);
-        side->scratch = gradient ? level->diff + floats : level->chosen;
+        size_t positions = (size_t)window->h * (size_t)window->w;
+        size_t floats = (size_t)window->blocks * positions * GRAM_LANES;
+        level->values = take(&side->scratch, floats);
+        if (!gradient)
+            continue;
+        level->chosen = take(&side->scratch, level->parent >= 0 ? floats : 0);
+        level->diff = take(&side->scratch, floats);
+        if (level->by_positions) {
+            level->gap = take(&side->scratch, floats);
+            level->dots = take(&side->scratch, 5 * positions * positions);
+        }
     }
 }
 
@@ -240,6 +305,11 @@ static enum retort_status make_side(struct gram_plan *plan, const struct tensor 
                 break;
             add_level(side, &taps[tap], tap, size);
         }
+    }
+    for (int i = 0; i < side->level_count; i++) {
+        struct gram_level *level = &side->levels[i];
+        struct size size = {level->window.h, level->window.w};
+        level->by_positions = is_by_positions(plan, taps, level->tap, size);
     }
     place_levels(side, gradient);
     return RETORT_OK;
@@ -279,21 +349,42 @@ static void place_pair(struct gram_plan *plan, const struct loss_shapes *shapes,
         pair->teacher[side] = find_level(&plan->teacher, pair->taps[side], size);
     }
     pair->positions = size.h * size.w;
-    pair->matrix = plan->matrices;
+    if (pair->by_positions) {
+        plan->by_positions = true;
+        return;
+    }
     pair->matrix_floats = (size_t)plan->student.levels[pair->student[0]].window.blocks *
                           (size_t)plan->student.levels[pair->student[1]].window.blocks *
                           GRAM_LANES * GRAM_LANES;
-    plan->matrices += pair->matrix_floats;
+    pair->matrix = take(&plan->kept, pair->matrix_floats);
     if (pair->matrix_floats > plan->largest_matrix)
         plan->largest_matrix = pair->matrix_floats;
 }
 
-/* Gradients come in this order: all pairs, then the pooled levels from the last to the first. */
+/* The teacher's panels that are kept, by the student's and the teacher's levels. */
+static void place_kept(struct gram_plan *plan)
+{
+    for (int i = 0; i < plan->student.level_count; i++) {
+        struct gram_level *level = &plan->student.levels[i];
+        const struct gram_window *window = &level->window;
+        if (!level->by_positions)
+            continue;
+        int teacher = find_level(&plan->teacher, level->tap, (struct size){window->h, window->w});
+        level->kept = take(&plan->kept, (size_t)window->blocks * (size_t)window->h *
+                                            (size_t)window->w * GRAM_LANES);
+        plan->teacher.levels[teacher].kept = level->kept;
+    }
+}
+
+/* Gradients come in this order: all pairs of matrices, then levels by positions, each at once, then
+ * the pooled levels from the last to the first. */
 static enum retort_status find_openings(struct gram_plan *plan)
 {
     const struct gram_side *side = &plan->student;
     bool *open;
     TRY(arena_take(&plan->arena, (size_t)side->level_count * sizeof(*open), (void **)&open));
+    for (int i = 0; i < side->level_count; i++)
+        open[i] = side->levels[i].by_positions;
     for (int i = 0; i < plan->pair_count; i++)
         for (int k = 0; k < 2; k++) {
             bool *reached = &open[plan->pairs[i].student[k]];
@@ -317,12 +408,15 @@ enum retort_status gram_plan_make(const struct gram_settings *settings,
     TRY(choose_pairs(settings, shapes, plan));
     for (int i = 0; i < plan->pair_count; i++)
         TRY(check_pair(shapes, &plan->pairs[i]));
+    for (int i = 0; i < plan->pair_count; i++)
+        plan->pairs[i].by_positions = choose_positions(plan, shapes, &plan->pairs[i]);
     TRY(make_side(plan, shapes->student_taps, true, &plan->student));
     TRY(make_side(plan, shapes->teacher_taps, false, &plan->teacher));
     for (int i = 0; i < plan->pair_count; i++) {
         set_factors(plan, shapes, settings->norm, &plan->pairs[i]);
         place_pair(plan, shapes, &plan->pairs[i]);
     }
+    place_kept(plan);
     return find_openings(plan);
 }
 

@@ -2,7 +2,9 @@
  *
  * A tap is needed in one or more sizes: its own, and pooled ones. Each is a level; a pooled level
  * is made from the smallest level of that tap that is larger and divides, so windows of 4 x 4 cost
- * what windows of 2 x 2 on a pooled map cost. Everything is decided and checked here, once. */
+ * what windows of 2 x 2 on a pooled map cost. Pairs that meet at a size where there are few
+ * positions and many channels form no matrices at all, see gram_positions.h. Everything is decided
+ * and checked here, once. */
 #ifndef DISTILL_GRAM_PLAN_H
 #define DISTILL_GRAM_PLAN_H
 
@@ -24,6 +26,9 @@ struct gram_level {
     int parent;                /* the level that it is pooled from, -1: this is the map itself */
     struct gram_window window; /* kh == kw == 1: the map itself */
     size_t values, chosen, diff;
+    bool by_positions; /* its pairs form no matrices; then: */
+    size_t kept;       /* place of the teacher's panel in what is kept of an image */
+    size_t gap, dots;  /* student: place of student minus teacher, and of five matrices */
     bool opens_parent; /* its gradient is the first that reaches the parent's panel */
 };
 
@@ -39,7 +44,8 @@ struct gram_pair {
     int student[2], teacher[2]; /* their levels */
     bool opens[2];              /* student: the first gradient that reaches the level's panel */
     int positions;
-    size_t matrix, matrix_floats; /* place among the matrices of an image, size */
+    bool by_positions;
+    size_t matrix, matrix_floats; /* else: place in what is kept of an image, size */
     double value_factor;          /* times the sum of squares over the batch: the value */
     double diff_factor; /* times student minus teacher: gradient of the value by the matrix */
 };
@@ -48,8 +54,9 @@ struct gram_plan {
     int n, tap_count, pair_count;
     struct gram_pair *pairs; /* sorted by taps */
     struct gram_side student, teacher;
-    size_t matrices;       /* floats of all matrices of an image */
+    size_t kept;           /* floats of what is kept of an image of the teacher's */
     size_t largest_matrix; /* floats */
+    bool by_positions;     /* some pairs are */
     struct arena arena;    /* owns all of it */
 };
 

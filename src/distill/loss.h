@@ -27,8 +27,9 @@ struct loss_shapes {
     int n, classes, tap_count;
     const char *const *tap_names;
     const struct tensor *student_taps,
-        *teacher_taps; /* shapes and layout; data is not looked at.
-                          teacher_taps is NULL when there is no teacher */
+        *teacher_taps;       /* shapes and layout; data is not looked at.
+                                teacher_taps is NULL when there is no teacher */
+    bool many_gram_teachers; /* a step may have more than one teacher_view with .gram */
 };
 
 /* One teacher's outputs for this batch, in inference mode. */

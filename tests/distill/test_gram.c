@@ -34,6 +34,7 @@ struct step {
     const char *settings;                               /* of the loss, as in a recipe's text */
     const float *student[MAX_TAPS], *teacher[MAX_TAPS]; /* plain */
     struct layout layout;
+    bool matrices;         /* matrices for every pair, as for several teachers */
     bool defined;          /* the gradients hold `before` when the loss comes */
     float before;          /* exact in bf16 */
     float *diff[MAX_TAPS]; /* [out] plain, may be NULL */
@@ -110,7 +111,8 @@ static void open_rig(const struct step *step, struct rig *rig)
                                        .tap_count = step->taps,
                                        .tap_names = tap_names,
                                        .student_taps = rig->student,
-                                       .teacher_taps = rig->teacher};
+                                       .teacher_taps = rig->teacher,
+                                       .many_gram_teachers = step->matrices};
 }
 
 static void close_rig(const struct step *step, struct rig *rig)
@@ -218,6 +220,9 @@ static const struct row {
     {2, 3, {{3, 12, 12}, {4, 6, 6}, {5, 4, 4}}, "a-b,a-c", 2, {{0, 1}, {0, 2}}}, /* not nested */
     {3, 2, {{40, 1, 1}, {9, 1, 1}}, "all", 1, {{0, 1}}},
     {2, 2, {{4, 4, 8}, {20, 4, 4}}, "all", 1, {{0, 1}}}, /* windows of 1 x 2 */
+    /* few positions, many channels: 9 and 36, 1 and 5 */
+    {1, 3, {{130, 6, 6}, {144, 6, 6}, {70, 3, 3}}, "all", 3, {{0, 1}, {0, 2}, {1, 2}}},
+    {2, 3, {{80, 1, 5}, {33, 1, 5}, {100, 1, 1}}, "all", 3, {{0, 1}, {0, 2}, {1, 2}}},
     {1, 3, {{2, 9, 9}, {3, 3, 3}, {7, 1, 1}}, "all", 3, {{0, 1}, {0, 2}, {1, 2}}},
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
@@ -337,16 +342,19 @@ static void try_layouts(const struct row *row, struct step *step, struct twin *t
 {
     const double weight = 3;
     for (int l = 0; l < LAYOUTS; l++)
-        for (int defined = 0; defined < 2; defined++) {
+        for (int kind = 0; kind < 4; kind++) {
+            if (kind / 2 && layouts[l].block != 16)
+                continue; /* the layout matters in neither way */
             char what[200], settings[100];
             snprintf(settings, sizeof(settings), "weight=%g,pool=%s,norm=%s,pairs=%s", weight,
                      pool_names[twin->problem.pool], norm_names[twin->problem.norm], row->pairs);
-            snprintf(what, sizeof(what), "row %d, %s, %s, block %d, %s, defined %d",
+            snprintf(what, sizeof(what), "row %d, %s, %s, block %d, %s, defined %d, matrices %d",
                      (int)(row - rows), settings, layouts[l].type ? "bf16" : "f32",
-                     layouts[l].block, cpu_level_name(cpu_level()), defined);
+                     layouts[l].block, cpu_level_name(cpu_level()), kind % 2, kind / 2);
             step->settings = settings;
             step->layout = layouts[l];
-            step->defined = defined;
+            step->defined = kind % 2;
+            step->matrices = kind / 2;
             step->before = 0.5f;
             double value = run(step);
             if (!(fabs(value - wanted) <= 1e-5 * wanted))
@@ -484,6 +492,7 @@ static void several_teachers_count_by_their_shares(void **state)
 {
     struct step step = open_row(&rows[0]);
     step.settings = "";
+    step.matrices = true;
     step.layout = (struct layout){PRECISION_F32, 8};
     const float scales[] = {1, 3, 2.5};
     struct tensor taps[3][2];

@@ -1,6 +1,7 @@
 /* test_recipe_doc.c - doc/recipe.md says of every setting what the tables say, word for word.
  *
- * When it does not, the part of the file that is wanted is printed: put it there. */
+ * What the tables say stands there between two markers. `make tables` puts it there: with
+ * WRITE_TABLES in the environment this program writes the file instead of comparing it. */
 #include "support.h"
 
 #include <stdbool.h>
@@ -67,7 +68,7 @@ static void print_rows(FILE *out, const struct setting_table *table)
     }
 }
 
-static char *wanted_text(void)
+static char *wanted_tables(void)
 {
     char *text;
     size_t size;
@@ -88,21 +89,39 @@ static char *wanted_text(void)
     return text;
 }
 
+static const char begin[] = "<!-- tables -->\n", end[] = "<!-- end of tables -->";
+
+/* The file with the tables as they are between its markers; the caller frees it. */
+static char *wanted_document(const char *document)
+{
+    const char *from = strstr(document, begin), *to = strstr(document, end);
+    char *tables = wanted_tables(), *text;
+    if (!from || !to)
+        fail_msg("doc/recipe.md has lost its markers %s %s", begin, end);
+    from += strlen(begin);
+    if (asprintf(&text, "%.*s%s\n%s", (int)(from - document), document, tables, to) < 0)
+        fail_msg("out of memory");
+    free(tables);
+    return text;
+}
+
 static void every_setting_is_documented_as_its_table_says(void **state)
 {
     const char *root = getenv("TEST_ROOT");
     char path[512];
     struct file_bytes document;
-    char *wanted = wanted_text();
     snprintf(path, sizeof(path), "%s/doc/recipe.md", root ? root : ".");
     assert_ok(file_read(path, 1 << 20, &document));
-    bool there = strstr((const char *)document.data, wanted) != NULL;
-    if (!there)
-        fputs(wanted, stdout); /* print_message would cut it */
+    char *wanted = wanted_document((const char *)document.data);
+    bool right = strcmp((const char *)document.data, wanted) == 0;
+    if (!right && getenv("WRITE_TABLES")) {
+        assert_ok(file_write(path, wanted, strlen(wanted)));
+        right = true;
+    }
     free(wanted);
     free(document.data);
-    if (!there)
-        fail_msg("%s does not hold the text above", path);
+    if (!right)
+        fail_msg("%s is not what the tables say: `make tables` puts that right", path);
 }
 
 int main(void)

@@ -4,12 +4,14 @@
  *   inference   convolution + batch norm (+ add) (+ ReLU); linear + ReLU; dropout vanishes
  *
  * A node can be swallowed by the one before it when nobody else reads what lies between: one
- * consumer, no tap that the caller asked for, not the logits. Of the two inputs of an add, the one
- * made last swallows it, for then the other one is there already. */
+ * consumer, no tap that the caller asked for, not the logits. A unit runs when its last node would,
+ * so the other input of an add that it swallowed is there by then. Where both could swallow it, the
+ * one made last does. */
 #include "nn/engine/builder.h"
 
 struct fusing {
     const struct graph *graph;
+    bool trains;
     int *consumers; /* how many read a node; taps and the logits count as one more */
     int *next;      /* one consumer of each node */
 };
@@ -19,6 +21,7 @@ static enum retort_status count_consumers(const struct graph *graph,
                                           struct arena *arena, struct fusing *f)
 {
     f->graph = graph;
+    f->trains = options->mode == EXECUTOR_TRAIN;
     TRY(arena_take(arena, (size_t)graph->node_count * sizeof(int), (void **)&f->consumers));
     TRY(arena_take(arena, (size_t)graph->node_count * sizeof(int), (void **)&f->next));
     for (int i = 0; i < graph->node_count; i++)
@@ -40,14 +43,21 @@ static int only_consumer(const struct fusing *f, int node, enum op_kind kind)
     return f->next[node];
 }
 
+/* Can the unit that this node ends swallow an add? */
+static bool takes_add(const struct fusing *f, int node)
+{
+    const enum op_kind kind = f->graph->nodes[node].kind;
+    return kind == OP_batch_norm || (kind == OP_conv && !f->trains);
+}
+
 static void take_add(const struct fusing *f, struct unit *unit)
 {
     int add = only_consumer(f, unit->output, OP_add);
-    if (add < 0)
+    if (add < 0 || !takes_add(f, unit->output))
         return;
     const int *inputs = f->graph->nodes[add].inputs;
     int other = inputs[0] == unit->output ? inputs[1] : inputs[0];
-    if (other >= unit->output)
+    if (other > unit->output && takes_add(f, other) && only_consumer(f, other, OP_add) == add)
         return;
     unit->add = unit->output = add;
     unit->residual = other;
@@ -60,17 +70,16 @@ static void take_relu(const struct fusing *f, struct unit *unit)
         unit->relu = unit->output = relu;
 }
 
-static struct unit make_unit(const struct fusing *f, int node, bool trains)
+static struct unit make_unit(const struct fusing *f, int node)
 {
     struct unit unit = {node, -1, -1, -1, -1, node};
     switch (f->graph->nodes[node].kind) {
     case OP_conv:
-        if (!trains) {
+        if (!f->trains)
             unit.batch_norm = only_consumer(f, node, OP_batch_norm);
-            if (unit.batch_norm >= 0)
-                unit.output = unit.batch_norm;
-            take_add(f, &unit);
-        }
+        if (unit.batch_norm >= 0)
+            unit.output = unit.batch_norm;
+        take_add(f, &unit);
         take_relu(f, &unit);
         break;
     case OP_batch_norm:
@@ -103,7 +112,7 @@ enum retort_status fuse(const struct graph *graph, const struct executor_options
         unit_of_output[i] = -1;
         if (swallowed[i])
             continue;
-        found[i] = make_unit(&f, i, options->mode == EXECUTOR_TRAIN);
+        found[i] = make_unit(&f, i);
         const int inside[] = {found[i].batch_norm, found[i].add, found[i].relu};
         for (int j = 0; j < 3; j++)
             if (inside[j] >= 0)
@@ -112,7 +121,6 @@ enum retort_status fuse(const struct graph *graph, const struct executor_options
     for (int i = 0; i < graph->node_count; i++)
         if (!swallowed[i])
             unit_of_output[found[i].output] = i;
-    /* A unit runs when its last node would: its residual is made by then. */
     int made = 0;
     for (int i = 0; i < graph->node_count; i++)
         if (unit_of_output[i] >= 0)
