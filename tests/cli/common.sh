@@ -1,3 +1,4 @@
+#!/bin/sh
 # common.sh - what the scripts of this folder share; each begins with
 #     . "$(dirname "$0")/common.sh"
 # and gets the path of the program as its first argument. $folder is a temporary folder of its own.
