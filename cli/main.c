@@ -1,5 +1,6 @@
 /* main.c - the table of commands. */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,6 @@ static const struct command *const commands[] = {
 #define ROW(name) &command_##name,
     COMMANDS(ROW)};
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
-
-const char *argp_program_version = "retort " RETORT_VERSION;
 
 int report_failure(void)
 {
@@ -45,9 +44,8 @@ static void print_help(FILE *out)
                  "Exit code: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
-    argp_err_exit_status = EXIT_USAGE;
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
@@ -69,4 +67,16 @@ int main(int argc, char **argv)
         }
     fprintf(stderr, "retort: no command %s; `retort --help` lists them\n", argv[1]);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    argp_program_version = "retort " RETORT_VERSION; /* libc's variables */
+    argp_err_exit_status = EXIT_USAGE;
+    int code = run_command(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
+        fprintf(stderr, "retort: cannot write to stdout: %s\n", strerror(errno));
+        code = EXIT_FAILED;
+    }
+    return code;
 }

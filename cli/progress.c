@@ -26,7 +26,7 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : 80;
 }
 
-static void format_time(double seconds, char *text, size_t size)
+void progress_time(double seconds, char *text, size_t size)
 {
     long s = (long)(seconds + 0.5);
     if (s >= 3600)
@@ -38,7 +38,7 @@ static void format_time(double seconds, char *text, size_t size)
 static void format_line(const struct retort_progress *e, char *line, size_t size)
 {
     char left[32];
-    format_time(e->remaining, left, sizeof(left));
+    progress_time(e->remaining, left, sizeof(left));
     snprintf(line, size, "%s %d/%d  %6.0f images/s  left %s  loss %.4f  train %.2f %%", e->part,
              e->epoch, e->epochs, e->images_per_second, left, e->loss, e->accuracy);
 }

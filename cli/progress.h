@@ -2,6 +2,8 @@
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
+#include <stddef.h>
+
 #include "retort/run.h"
 
 struct progress {
@@ -15,5 +17,8 @@ void progress_begin(struct progress *progress, bool quiet);
 int progress_listen(void *context, const struct retort_progress *event);
 /* Leave no half-drawn line behind. */
 void progress_end(struct progress *progress);
+
+/* "1:02:03" or "2:03" into text. */
+void progress_time(double seconds, char *text, size_t size);
 
 #endif

@@ -3,10 +3,12 @@
 
 #include <argp.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
+#include "dry_run.h"
 #include "progress.h"
 
 enum { MOST_OVERRIDES = 256 };
@@ -14,18 +16,21 @@ enum { MOST_OVERRIDES = 256 };
 struct options {
     struct retort_run_options run;
     const char *overrides[MOST_OVERRIDES];
-    bool quiet, json;
+    bool quiet, json, dry;
 };
 
-enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_QUIET, OPTION_JSON };
+enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET, OPTION_JSON };
 
 static const struct argp_option rows[] = {
     {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
     {"set", OPTION_SET, "KEY=VALUE", 0,
      "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
+    {"dry-run", OPTION_DRY_RUN, NULL, 0,
+     "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
-    {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table", 0},
+    {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table; with --dry-run, the plan",
+     0},
     {0},
 };
 
@@ -43,6 +48,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_RESUME:
         options->run.resume = true;
+        return 0;
+    case OPTION_DRY_RUN:
+        options->dry = true;
         return 0;
     case OPTION_QUIET:
         options->quiet = true;
@@ -102,9 +110,11 @@ static void print_table(const struct retort_run_result *result)
             (double)teacher->macs / (double)student->macs,
             (double)teacher->file_bytes / (double)student->file_bytes,
             student->images_per_second / teacher->images_per_second);
+    printf("written: ");
     for (int i = 0; i < result->count; i++)
-        printf("%s%s", i ? "  " : "written: ", result->models[i].path);
-    printf("  %s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
+        if (strncmp(result->models[i].path, result->folder, strlen(result->folder)) == 0)
+            printf("%s  ", result->models[i].path);
+    printf("%s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
            result->folder);
 }
 
@@ -124,16 +134,44 @@ static int print_json(const struct retort_run_result *result)
     return EXIT_OK;
 }
 
+/* ---- stopping ---- */
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+/* The first interrupt ends the run after the step that is going on; the second one kills. */
+static void catch_interrupts(void)
+{
+    const struct sigaction action = {.sa_handler = ask_to_stop,
+                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int on_progress(void *context, const struct retort_progress *event)
+{
+    progress_listen(context, event);
+    return stop_asked;
+}
+
 int run_parts(int argc, char **argv, const char *doc, unsigned parts)
 {
     const struct argp parser = {rows, parse, "RECIPE", doc, NULL, NULL, NULL};
-    struct options options = {.run = {.parts = parts, .listener = progress_listen}};
+    struct options options = {.run = {.parts = parts, .listener = on_progress}};
     struct progress progress;
     struct retort_run_result result;
     options.run.overrides = options.overrides;
     options.run.context = &progress;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
+    if (options.dry)
+        return dry_run(&options.run, options.json);
     progress_begin(&progress, options.quiet);
+    catch_interrupts();
     enum retort_status status = retort_run(&options.run, &result);
     progress_end(&progress);
     if (status != RETORT_OK)

@@ -17,6 +17,15 @@ void golden_open(struct golden *golden, const char *name)
     golden->name = name;
 }
 
+void golden_open_own(struct golden *golden, const char *name)
+{
+    char path[512];
+    const char *root = getenv("TEST_ROOT");
+    snprintf(path, sizeof(path), "%s/tests/vectors/%s.safetensors", root ? root : ".", name);
+    assert_ok(safetensors_read(path, &golden->file));
+    golden->name = name;
+}
+
 void golden_close(struct golden *golden)
 {
     safetensors_release(&golden->file);

@@ -44,9 +44,9 @@ struct retort_bench_result {
 };
 
 /* Weights and images are random. Release the result with retort_bench_release. */
-enum retort_status retort_bench(const struct retort_bench_options *options,
-                                struct retort_bench_result *result);
-void retort_bench_release(struct retort_bench_result *result);
+RETORT_API enum retort_status retort_bench(const struct retort_bench_options *options,
+                                           struct retort_bench_result *result);
+RETORT_API void retort_bench_release(struct retort_bench_result *result);
 
 #ifdef __cplusplus
 }

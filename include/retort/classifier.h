@@ -20,22 +20,22 @@ extern "C" {
 typedef struct retort_classifier retort_classifier;
 
 /* batch: the most images that one call will classify, >= 1. */
-enum retort_status retort_classifier_open(const char *path, int batch,
-                                          retort_classifier **classifier);
+RETORT_API enum retort_status retort_classifier_open(const char *path, int batch,
+                                                     retort_classifier **classifier);
 /* Accepts NULL. */
-void retort_classifier_close(retort_classifier *classifier);
+RETORT_API void retort_classifier_close(retort_classifier *classifier);
 
 /* What it takes and gives. */
-void retort_classifier_input(const retort_classifier *classifier, int *channels, int *height,
-                             int *width);
-int retort_classifier_classes(const retort_classifier *classifier);
+RETORT_API void retort_classifier_input(const retort_classifier *classifier, int *channels,
+                                        int *height, int *width);
+RETORT_API int retort_classifier_classes(const retort_classifier *classifier);
 /* The name of class 0 .. classes-1; borrowed; "" when the file names none. */
-const char *retort_classifier_class_name(const retort_classifier *classifier, int index);
+RETORT_API const char *retort_classifier_class_name(const retort_classifier *classifier, int index);
 
 /* pixels [in] (count, channels, height, width), 0 .. 255; probabilities [out] (count, classes),
  * each row sums to 1. count <= batch. */
-enum retort_status retort_classify(retort_classifier *classifier, const uint8_t *pixels, int count,
-                                   float *probabilities);
+RETORT_API enum retort_status retort_classify(retort_classifier *classifier, const uint8_t *pixels,
+                                              int count, float *probabilities);
 
 #ifdef __cplusplus
 }

@@ -15,8 +15,8 @@ struct retort_evaluation {
 };
 
 /* model: path of a model file; data: "name[:path]"; batch >= 1; threads 0: one per core. */
-enum retort_status retort_evaluate(const char *model, const char *data, int batch, int threads,
-                                   struct retort_evaluation *result);
+RETORT_API enum retort_status retort_evaluate(const char *model, const char *data, int batch,
+                                              int threads, struct retort_evaluation *result);
 
 #ifdef __cplusplus
 }

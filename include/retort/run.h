@@ -80,9 +80,9 @@ struct retort_run_result {
 
 /* Do it. Every check of recipe, data and networks comes before any training. result is written when
  * all parts are done; release it with retort_run_release. */
-enum retort_status retort_run(const struct retort_run_options *options,
-                              struct retort_run_result *result);
-void retort_run_release(struct retort_run_result *result);
+RETORT_API enum retort_status retort_run(const struct retort_run_options *options,
+                                         struct retort_run_result *result);
+RETORT_API void retort_run_release(struct retort_run_result *result);
 
 #ifdef __cplusplus
 }

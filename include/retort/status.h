@@ -6,6 +6,9 @@
 #ifndef RETORT_STATUS_H
 #define RETORT_STATUS_H
 
+/* Marks what libretort exports; all else is hidden. */
+#define RETORT_API __attribute__((visibility("default")))
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -24,7 +27,7 @@ enum retort_status {
 
 /* The sentence of this thread's last failure; "" if none. Borrowed, valid until the next failure.
  */
-const char *retort_message(void);
+RETORT_API const char *retort_message(void);
 
 #ifdef __cplusplus
 }

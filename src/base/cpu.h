@@ -7,13 +7,16 @@
 #define BASE_CPU_H
 
 #if defined(__x86_64__)
+#define CPU_FEATURES_plain "sse2"
+#define CPU_FEATURES_avx2  "avx2,fma,f16c,bmi2"
+#define CPU_FEATURES_avx512                                                                        \
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,prefer-vector-width=512"
 #define CPU_LEVELS(X)                                                                              \
-    X(plain, "sse2")                                                                               \
-    X(avx2, "avx2,fma,f16c,bmi2")                                                                  \
-    X(avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,prefer-vector-width=512")
+    X(plain, CPU_FEATURES_plain) X(avx2, CPU_FEATURES_avx2) X(avx512, CPU_FEATURES_avx512)
 #define CPU_TARGET(features) __attribute__((target(features)))
 #else
-#define CPU_LEVELS(X) X(plain, "")
+#define CPU_FEATURES_plain ""
+#define CPU_LEVELS(X)      X(plain, CPU_FEATURES_plain)
 #define CPU_TARGET(features)
 #endif
 

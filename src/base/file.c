@@ -134,7 +134,8 @@ enum retort_status file_make_folder(const char *path)
     char *partial = strdup(path);
     if (!partial)
         return fail(RETORT_MEMORY, "%s: out of memory", path);
-    for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = partial[0] ? strchr(partial + 1, '/') : NULL; slash;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(partial, 0777);
         *slash = '/';

@@ -1,317 +1,392 @@
-/* gram.c - cross-layer Gramian matrices (Chou et al. 2021; FSP: Yim et al. 2017).
+/* gram.c - the loss on Gram matrices of taps: how the maps of two layers go together, layer by
+ * layer (FSP: Yim et al., "A Gift from Knowledge Distillation", CVPR 2017; cross-layer pairs: Chou
+ * et al., APSIPA Trans. SIP 10(1) e18, 2021).
  *
- * For each pair of taps the student's Gram matrix shall be the teacher's. With D = G_student - G_teacher
- * of one image, m x n, and means over the batch:
- *     mean       mean over pairs of 1/(m n) ||D||^2
- *     sskd       1 / sum over pairs of (m n), times the sum over pairs of 1/2 ||D||^2
- *     frobenius  sum over pairs of 1/2 ||D||^2
- * The three differ by factors only, but their weights are not interchangeable. */
+ *     G[i][j] = 1 / (h w) * sum over positions p of F_a[p][i] * F_b[p][j]
+ *
+ * for taps a before b of one image, the larger map pooled to the smaller one's size.
+ *   mean       mean over pairs of the batch mean of ||G_T - G_S||^2 / (m n)
+ *   sskd       sum over pairs of the batch mean of ||G_T - G_S||^2 / 2, divided by sum(m n)
+ *   frobenius  sum over pairs of the batch mean of ||G_T - G_S||^2 / 2
+ *
+ * One image is done from first to last by one thread, so its maps are read from memory once, all
+ * its pairs find them in the cache, and its gradients are written once. The teacher's matrices, or
+ * its panels where no matrices are formed (gram_positions.h), are kept from its forward pass to the
+ * student's: its maps are gone by then. */
+#include <assert.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "distill/gram_kernel.h"
-#include "distill/loss.h"
+#include "distill/gram_plan.h"
+#include "distill/gram_positions.h"
 
-struct gram_settings {
-    double weight;
-    struct text_list pairs;
-    int pool, norm;
-};
-
-enum { POOL_MAX, POOL_AVG };
-enum { NORM_MEAN, NORM_SSKD, NORM_FROBENIUS };
-static const char *const pools[] = {"max", "avg", NULL};
-static const char *const norms[] = {"mean", "sskd", "frobenius", NULL};
-
-static const struct setting rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct gram_settings, weight), 0, 1e6, "1", "factor of this loss in the sum"},
+static const char *const pool_words[] = {"max", "avg", NULL};
+static const char *const norm_words[] = {"mean", "sskd", "frobenius", NULL};
+static const struct setting gram_rows[] = {
+    {"weight", SETTING_NUMBER, offsetof(struct gram_settings, weight), .low = 0, .high = 1e6,
+     .fallback = "1", .help = "factor of this loss in the sum"},
     {"pairs", SETTING_TEXTS, offsetof(struct gram_settings, pairs), .fallback = "all",
-     .help = "all, adjacent (FSP), cross (all but adjacent), or a list such as stem-stage2"},
-    {"pool", SETTING_CHOICE, offsetof(struct gram_settings, pool), .fallback = "max", .choices = pools,
-     .help = "how the larger map of a pair is brought to the smaller one's size"},
-    {"norm", SETTING_CHOICE, offsetof(struct gram_settings, norm), .fallback = "mean", .choices = norms,
-     .help = "definition of the loss; see doc/method.md"},
+     .help = "pairs of taps: all, adjacent, cross, or a list such as stem-stage1, stem-stage3"},
+    {"pool", SETTING_CHOICE, offsetof(struct gram_settings, pool), .choices = pool_words,
+     .fallback = "max", .help = "how the larger map of a pair is brought to the smaller's size"},
+    {"norm", SETTING_CHOICE, offsetof(struct gram_settings, norm), .choices = norm_words,
+     .fallback = "mean",
+     .help = "which published definition: mean over the entries, sskd, or half "
+             "the squared frobenius norm"},
 };
-static const struct setting_table table = SETTING_TABLE("gram", struct gram_settings, rows);
-
-enum { MOST_TAPS = 64 };
+static const struct setting_table gram_table =
+    SETTING_TABLE("gram", struct gram_settings, gram_rows);
 
 struct gram {
-    const struct gram_settings *settings;
-    struct arena arena;
-    int n, tap_count, threads;
-    struct tensor *student_taps, *teacher_taps; /* shapes */
-    struct gram_plan student, teacher;
-    bool used[MOST_TAPS];
-    double *factors;  /* by pair: loss = sum of factor * ||D||^2 over images and pairs */
-    float *targets;   /* (n, matrices): sum of share * G_teacher */
-    double share;     /* sum of the shares in targets */
-    float *scratch;   /* by thread: maps and matrices */
-    size_t scratch_numbers;
-    double *values;   /* by image */
+    struct gram_plan plan;
+    enum gram_pool pool;
+    const struct gram_kernels *kernels;
+    int teachers;   /* seen in this step */
+    double share;   /* theirs together */
+    float *kept;    /* (n, plan.kept): the teacher's matrices, means by their shares, and panels */
+    double *values; /* (n); summed in order, so threads do not change the sum */
+    int threads;
+    size_t scratch_floats; /* per thread: panels of either network, then two matrices */
+    float *scratch;
 };
 
-/* ---- pairs ---- */
-
-static int find_tap(const struct loss_shapes *shapes, const char *name, size_t length)
-{
-    for (int i = 0; i < shapes->tap_count; i++)
-        if (strlen(shapes->tap_names[i]) == length && strncmp(shapes->tap_names[i], name, length) == 0)
-            return i;
-    return -1;
-}
-
-/* "stem-stage2": tap names may hold dashes themselves, so every dash is tried. */
-static enum retort_status parse_pair(const struct loss_shapes *shapes, const char *text, int pair[2])
-{
-    for (const char *dash = strchr(text, '-'); dash; dash = strchr(dash + 1, '-')) {
-        int a = find_tap(shapes, text, (size_t)(dash - text)), b = find_tap(shapes, dash + 1, strlen(dash + 1));
-        if (a < 0 || b < 0)
-            continue;
-        if (a == b)
-            return fail(RETORT_INVALID, "gram.pairs: %s: a tap is paired with itself", text);
-        pair[0] = a < b ? a : b;
-        pair[1] = a < b ? b : a;
-        return RETORT_OK;
-    }
-    char known[512] = "";
-    for (int i = 0; i < shapes->tap_count; i++)
-        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s", i ? ", " : "", shapes->tap_names[i]);
-    return fail(RETORT_INVALID,
-                "gram.pairs: %s found; all, adjacent, cross or two taps joined by a dash wanted; taps: %s", text,
-                known);
-}
-
-static bool includes(const char *word, int a, int b)
-{
-    return strcmp(word, "all") == 0 || (strcmp(word, "adjacent") == 0 && b == a + 1) ||
-           (strcmp(word, "cross") == 0 && b > a + 1);
-}
-
-static enum retort_status choose_pairs(const struct gram_settings *settings, const struct loss_shapes *shapes,
-                                       int (*pairs)[2], int *count)
-{
-    const char *word = settings->pairs.count ? settings->pairs.items[0] : "all";
-    const bool by_word = strcmp(word, "all") == 0 || strcmp(word, "adjacent") == 0 || strcmp(word, "cross") == 0;
-    *count = 0;
-    if (by_word && settings->pairs.count > 1)
-        return fail(RETORT_INVALID, "gram.pairs: %s stands alone, %s found after it", word, settings->pairs.items[1]);
-    for (int i = 0; !by_word && i < settings->pairs.count; i++) {
-        int *pair = pairs[*count];
-        TRY(parse_pair(shapes, settings->pairs.items[i], pair));
-        for (int j = 0; j < *count; j++)
-            if (pairs[j][0] == pair[0] && pairs[j][1] == pair[1])
-                return fail(RETORT_INVALID, "gram.pairs: %s is there twice", settings->pairs.items[i]);
-        if (++*count == MOST_TAPS * MOST_TAPS / 2)
-            return fail(RETORT_INVALID, "gram.pairs: too many");
-    }
-    for (int a = 0; by_word && a < shapes->tap_count; a++)
-        for (int b = a + 1; b < shapes->tap_count; b++)
-            if (includes(word, a, b)) {
-                pairs[*count][0] = a;
-                pairs[(*count)++][1] = b;
-            }
-    if (*count == 0)
-        return fail(RETORT_INVALID, "gram.pairs: %s gives no pair: student and teacher have %d taps in common", word,
-                    shapes->tap_count);
-    return RETORT_OK;
-}
-
-/* ---- making it ---- */
-
-static enum retort_status check_channels(const struct gram *gram, const struct loss_shapes *shapes)
-{
-    for (int i = 0; i < shapes->tap_count; i++) {
-        const struct tensor *s = &shapes->student_taps[i], *t = &shapes->teacher_taps[i];
-        if (gram->used[i] && s->c != t->c)
-            return fail(RETORT_INVALID,
-                        "tap %s: the student has %d channels, the teacher %d: their Gram matrices cannot be compared",
-                        shapes->tap_names[i], s->c, t->c);
-    }
-    return RETORT_OK;
-}
-
-static enum retort_status copy_taps(struct arena *arena, const struct tensor *taps, int count, struct tensor **copy)
-{
-    TRY(arena_take(arena, (size_t)count * sizeof(**copy), (void **)copy));
-    memcpy(*copy, taps, (size_t)count * sizeof(**copy));
-    return RETORT_OK;
-}
-
-static void set_factors(struct gram *gram)
-{
-    const struct gram_plan *plan = &gram->student;
-    double all = 0;
-    for (int i = 0; i < plan->pair_count; i++)
-        all += (double)plan->pairs[i].m * plan->pairs[i].n;
-    for (int i = 0; i < plan->pair_count; i++) {
-        double mean = 1 / ((double)plan->pairs[i].m * plan->pairs[i].n * plan->pair_count);
-        double of_norm[] = {[NORM_MEAN] = mean, [NORM_SSKD] = 0.5 / all, [NORM_FROBENIUS] = 0.5};
-        gram->factors[i] = of_norm[gram->settings->norm] / gram->n;
-    }
-}
-
-static enum retort_status make_memory(struct gram *gram)
-{
-    const size_t matrices = gram->student.matrix_numbers;
-    size_t maps = gram->student.scratch_numbers;
-    maps = gram->teacher.scratch_numbers > maps ? gram->teacher.scratch_numbers : maps;
-    gram->scratch_numbers = memory_round((maps + matrices) * sizeof(float)) / sizeof(float);
-    gram->threads = omp_get_max_threads();
-    TRY(arena_take(&gram->arena, (size_t)gram->student.pair_count * sizeof(double), (void **)&gram->factors));
-    TRY(arena_take(&gram->arena, (size_t)gram->n * sizeof(double), (void **)&gram->values));
-    TRY(memory_aligned((size_t)gram->n * matrices * sizeof(float), (void **)&gram->targets));
-    return memory_aligned((size_t)gram->threads * gram->scratch_numbers * sizeof(float), (void **)&gram->scratch);
-}
-
-static enum retort_status fill(struct gram *gram, const struct loss_shapes *shapes)
-{
-    int(*pairs)[2];
-    int count;
-    const bool average = gram->settings->pool == POOL_AVG;
-    if (shapes->tap_count > MOST_TAPS)
-        return fail(RETORT_INVALID, "gram: %d taps found, at most %d wanted", shapes->tap_count, MOST_TAPS);
-    TRY(arena_take(&gram->arena, MOST_TAPS * MOST_TAPS / 2 * sizeof(*pairs), (void **)&pairs));
-    TRY(choose_pairs(gram->settings, shapes, pairs, &count));
-    for (int i = 0; i < count; i++)
-        gram->used[pairs[i][0]] = gram->used[pairs[i][1]] = true;
-    TRY(check_channels(gram, shapes));
-    TRY(copy_taps(&gram->arena, shapes->student_taps, shapes->tap_count, &gram->student_taps));
-    TRY(copy_taps(&gram->arena, shapes->teacher_taps, shapes->tap_count, &gram->teacher_taps));
-    TRY(gram_plan_make(gram->student_taps, shapes->tap_names, shapes->tap_count, (const int(*)[2])pairs, count,
-                       average, &gram->arena, &gram->student));
-    TRY(gram_plan_make(gram->teacher_taps, shapes->tap_names, shapes->tap_count, (const int(*)[2])pairs, count,
-                       average, &gram->arena, &gram->teacher));
-    TRY(make_memory(gram));
-    set_factors(gram);
-    return RETORT_OK;
-}
-
-static void destroy(void *state)
+static void gram_destroy(void *state)
 {
     struct gram *gram = state;
     if (!gram)
         return;
-    free(gram->targets);
     free(gram->scratch);
-    arena_release(&gram->arena);
+    free(gram->values);
+    free(gram->kept);
+    gram_plan_release(&gram->plan);
     free(gram);
 }
 
-static enum retort_status create(const void *settings, const struct loss_shapes *shapes, void **state)
+static enum retort_status make_buffers(struct gram *gram)
 {
-    struct gram *made;
-    TRY(memory_zeroed(1, sizeof(*made), (void **)&made));
-    made->settings = settings;
-    made->n = shapes->n;
-    made->tap_count = shapes->tap_count;
-    enum retort_status status = fill(made, shapes);
-    if (status == RETORT_OK)
-        *state = made;
-    else
-        destroy(made);
+    const struct gram_plan *plan = &gram->plan;
+    const size_t n = (size_t)plan->n, student = plan->student.scratch,
+                 teacher = plan->teacher.scratch;
+    gram->scratch_floats = (student > teacher ? student : teacher) + 2 * plan->largest_matrix;
+    gram->threads = omp_get_max_threads();
+    TRY(memory_zeroed(n, sizeof(double), (void **)&gram->values));
+    TRY(memory_aligned(n * plan->kept * sizeof(float), (void **)&gram->kept));
+    return memory_aligned((size_t)gram->threads * gram->scratch_floats * sizeof(float),
+                          (void **)&gram->scratch);
+}
+
+static enum retort_status gram_create(const void *settings, const struct loss_shapes *shapes,
+                                      void **state)
+{
+    const struct gram_settings *wanted = settings;
+    enum retort_status status;
+    struct gram *gram = NULL;
+    TRY(memory_zeroed(1, sizeof(*gram), (void **)&gram));
+    gram->pool = wanted->pool;
+    gram->kernels = gram_kernels();
+    TRY_DONE(gram_plan_make(wanted, shapes, &gram->plan));
+    TRY_DONE(make_buffers(gram));
+    *state = gram;
+    return RETORT_OK;
+done:
+    gram_destroy(gram);
     return status;
 }
 
-static bool uses_tap(const void *state, int tap)
+static bool gram_uses_tap(const void *state, int tap)
 {
-    return ((const struct gram *)state)->used[tap];
+    const struct gram *gram = state;
+    return gram_plan_uses(&gram->plan, tap);
 }
 
-/* ---- the step ---- */
-
-static void begin(void *state)
+static bool gram_pair(const void *state, int index, int taps[2])
 {
-    ((struct gram *)state)->share = 0;
+    const struct gram *gram = state;
+    if (index >= gram->plan.pair_count)
+        return false;
+    taps[0] = gram->plan.pairs[index].taps[0];
+    taps[1] = gram->plan.pairs[index].taps[1];
+    return true;
 }
 
-static float *scratch_of(const struct gram *gram)
-{
-    return gram->scratch + (size_t)omp_get_thread_num() * gram->scratch_numbers;
-}
-
-static void teacher(void *state, const struct teacher_view *teacher)
+static void gram_begin(void *state)
 {
     struct gram *gram = state;
-    const size_t numbers = gram->student.matrix_numbers;
-    const bool first = gram->share == 0;
-    const float share = (float)teacher->share;
-    if (!teacher->gram)
-        return;
-    gram->share += teacher->share;
-#pragma omp parallel for schedule(static) num_threads(gram->threads)
-    for (int image = 0; image < gram->n; image++) {
-        float *scratch = scratch_of(gram), *matrices = scratch + gram->scratch_numbers - numbers;
-        float *target = gram->targets + (size_t)image * numbers;
-        gram_forward(&gram->teacher, teacher->taps, image, scratch, matrices);
-        for (size_t i = 0; i < numbers; i++)
-            target[i] = (first ? 0 : target[i]) + share * matrices[i];
+    gram->teachers = 0;
+    gram->share = 0;
+}
+
+/* ---- one image ---- */
+
+/* A map that is its own panel. */
+static bool is_panel(const struct tensor *map)
+{
+    return map->type == PRECISION_F32 && map->block == GRAM_LANES;
+}
+
+static float *image_of(const struct tensor *map, int image)
+{
+    return (float *)map->data + tensor_count(map) / (size_t)map->n * (size_t)image;
+}
+
+/* What one thread works on. */
+struct job {
+    const struct gram *gram;
+    const struct gram_side *side;
+    const struct tensor *taps;
+    struct gradient *diffs; /* the student's, by tap */
+    int image;
+    float *panels;
+    float *matrix, *transposed;
+};
+
+static struct job new_job(const struct gram *gram, const struct gram_side *side, int image)
+{
+    float *scratch = gram->scratch + (size_t)omp_get_thread_num() * gram->scratch_floats;
+    float *end = scratch + gram->scratch_floats;
+    size_t matrix = gram->plan.largest_matrix;
+    return (struct job){.gram = gram,
+                        .side = side,
+                        .image = image,
+                        .panels = scratch,
+                        .matrix = end - 2 * matrix,
+                        .transposed = end - matrix};
+}
+
+/* What is kept of the teacher for this image. */
+static float *kept_at(const struct job *job, size_t place)
+{
+    return job->gram->kept + (size_t)job->image * job->gram->plan.kept + place;
+}
+
+/* The teacher's panels by positions are made where they are kept. */
+static bool is_kept(const struct job *job, const struct gram_level *level)
+{
+    return job->side == &job->gram->plan.teacher && level->by_positions;
+}
+
+/* Where a level's values are put; a map that is its own panel is not moved. */
+static float *level_place(const struct job *job, const struct gram_level *level)
+{
+    return is_kept(job, level) ? kept_at(job, level->kept) : job->panels + level->values;
+}
+
+static bool stays(const struct job *job, const struct gram_level *level)
+{
+    return level->parent < 0 && is_panel(&job->taps[level->tap]) && !is_kept(job, level);
+}
+
+static const float *level_values(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    return stays(job, level) ? image_of(&job->taps[level->tap], job->image)
+                             : level_place(job, level);
+}
+
+static struct gram_panel level_panel(const struct job *job, int number)
+{
+    const struct gram_window *window = &job->side->levels[number].window;
+    return (struct gram_panel){level_values(job, number), window->blocks, window->h * window->w};
+}
+
+static int32_t *level_chosen(const struct job *job, const struct gram_level *level)
+{
+    return (int32_t *)(job->panels + level->chosen);
+}
+
+/* Bring the maps into panels and pool them. */
+static void make_levels(const struct job *job, bool gradient)
+{
+    const struct gram_kernels *kernels = job->gram->kernels;
+    for (int i = 0; i < job->side->level_count; i++) {
+        const struct gram_level *level = &job->side->levels[i];
+        if (level->parent >= 0)
+            kernels->pool(job->gram->pool, &level->window, level_values(job, level->parent),
+                          level_place(job, level), gradient ? level_chosen(job, level) : NULL);
+        else if (!stays(job, level))
+            kernels->load(&job->taps[level->tap], job->image, level_place(job, level));
     }
 }
 
-/* Turn G into D = dL/dG, and give this image's share of the loss. */
-static double differences(const struct gram *gram, double weight, const float *target, float *matrices)
+/* ---- the teacher ---- */
+
+/* target moves by `part` of the way to what this teacher says. */
+static void mix(float *target, const float *matrix, size_t count, float part)
 {
-    const struct gram_plan *plan = &gram->student;
-    const float share = (float)(1 / gram->share);
-    double value = 0;
-    for (int i = 0; i < plan->pair_count; i++) {
-        const struct gram_pair *pair = &plan->pairs[i];
-        const size_t count = (size_t)pair->tiles_a * (size_t)pair->tiles_b * GRAM_TILE_NUMBERS;
-        const size_t positions = (size_t)plan->views[pair->a].h * (size_t)plan->views[pair->a].w;
-        const float factor = (float)(2 * weight * gram->factors[i] / (double)positions);
-        double rows_sum = 0;
-        for (size_t j = pair->offset; j < pair->offset + count; j += GRAM_TILE) {
-            float sum = 0; /* of one row of a tile, then in double */
-            for (size_t k = j; k < j + GRAM_TILE; k++) {
-                float d = matrices[k] - target[k] * share;
-                sum += d * d;
-                matrices[k] = d * factor;
-            }
-            rows_sum += (double)sum;
-        }
-        value += gram->factors[i] * rows_sum;
+    for (size_t i = 0; i < count; i++)
+        target[i] += part * (matrix[i] - target[i]);
+}
+
+static void teacher_image(const struct job *job, float part)
+{
+    const struct gram *gram = job->gram;
+    make_levels(job, false);
+    for (int i = 0; i < gram->plan.pair_count; i++) {
+        const struct gram_pair *pair = &gram->plan.pairs[i];
+        if (pair->by_positions)
+            continue;
+        const struct gram_panel a = level_panel(job, pair->teacher[0]);
+        const struct gram_panel b = level_panel(job, pair->teacher[1]);
+        float *target = kept_at(job, pair->matrix);
+        float *matrix = part == 1 ? target : job->matrix;
+        gram->kernels->product(&a, &b, 1 / (float)pair->positions, matrix);
+        if (part != 1)
+            mix(target, matrix, pair->matrix_floats, part);
     }
+}
+
+static void gram_teacher(void *state, const struct teacher_view *teacher)
+{
+    struct gram *gram = state;
+    if (!teacher->gram)
+        return;
+    assert(!gram->teachers || !gram->plan.by_positions); /* many_gram_teachers was promised */
+    gram->share += teacher->share;
+    /* The first one has all of it, also when its share is 0: then it is looked at for this only. */
+    bool first = gram->teachers++ == 0 || gram->share == 0;
+    float part = first ? 1 : (float)(teacher->share / gram->share);
+#pragma omp parallel for schedule(static) num_threads(gram->threads)
+    for (int image = 0; image < gram->plan.n; image++) {
+        struct job job = new_job(gram, &gram->plan.teacher, image);
+        job.taps = teacher->taps;
+        teacher_image(&job, part);
+    }
+}
+
+/* ---- the student ---- */
+
+/* Where a level's gradient is put together: the map itself if it is a panel, else scratch. */
+static float *level_diff(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct tensor *map = &job->diffs[level->tap].tensor;
+    return level->parent < 0 && is_panel(map) ? image_of(map, job->image)
+                                              : job->panels + level->diff;
+}
+
+/* Whether the first gradient to reach a level is added to what other losses put there. */
+static bool starts_defined(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct gradient *gradient = &job->diffs[level->tap];
+    return level->parent < 0 && is_panel(&gradient->tensor) && gradient->defined;
+}
+
+static double matrix_pair(const struct job *job, const struct gram_pair *pair, double weight)
+{
+    const struct gram *gram = job->gram;
+    const struct gram_kernels *kernels = gram->kernels;
+    const float *target = kept_at(job, pair->matrix);
+    const struct gram_panel a = level_panel(job, pair->student[0]);
+    const struct gram_panel b = level_panel(job, pair->student[1]);
+    const double factor = weight * pair->diff_factor / pair->positions;
+    kernels->product(&a, &b, 1 / (float)pair->positions, job->matrix);
+    double squares = kernels->difference(a.blocks, b.blocks, target, (float)factor, job->matrix,
+                                         job->transposed);
+    kernels->spread(&b, job->transposed, a.blocks, level_diff(job, pair->student[0]),
+                    !pair->opens[0] || starts_defined(job, pair->student[0]));
+    kernels->spread(&a, job->matrix, b.blocks, level_diff(job, pair->student[1]),
+                    !pair->opens[1] || starts_defined(job, pair->student[1]));
+    return squares * pair->value_factor;
+}
+
+static struct gram_gap level_gap(const struct job *job, int number)
+{
+    const struct gram_level *level = &job->side->levels[number];
+    const struct gram_panel student = level_panel(job, number);
+    const struct gram_panel teacher = {kept_at(job, level->kept), student.blocks,
+                                       student.positions};
+    return (struct gram_gap){student, teacher, job->panels + level->gap, job->panels + level->dots};
+}
+
+static double positions_pair(const struct job *job, const struct gram_pair *pair, double weight)
+{
+    const struct gram_gap a = level_gap(job, pair->student[0]);
+    const struct gram_gap b = level_gap(job, pair->student[1]);
+    const double scale = 1 / ((double)pair->positions * pair->positions);
+    double squares = gram_gap_pair(&a, &b, (float)(weight * pair->diff_factor * scale));
+    return squares * pair->value_factor * scale;
+}
+
+static double positions_pairs(const struct job *job, double weight)
+{
+    const struct gram_plan *plan = &job->gram->plan;
+    double value = 0;
+    for (int i = 0; i < plan->student.level_count; i++)
+        if (plan->student.levels[i].by_positions) {
+            const struct gram_gap map = level_gap(job, i);
+            gram_gap_open(job->gram->kernels, &map);
+        }
+    for (int i = 0; i < plan->pair_count; i++)
+        if (plan->pairs[i].by_positions)
+            value += positions_pair(job, &plan->pairs[i], weight);
+    for (int i = 0; i < plan->student.level_count; i++)
+        if (plan->student.levels[i].by_positions) {
+            const struct gram_gap map = level_gap(job, i);
+            gram_gap_close(job->gram->kernels, &map, level_diff(job, i), starts_defined(job, i));
+        }
     return value;
 }
 
-static double student(void *state, double weight, const struct student_view *student)
+/* From the pooled levels to the larger ones, and from panels to the maps. */
+static void finish_diffs(const struct job *job)
+{
+    const struct gram_kernels *kernels = job->gram->kernels;
+    for (int i = job->side->level_count - 1; i >= 0; i--) {
+        const struct gram_level *level = &job->side->levels[i];
+        const struct gradient *gradient = &job->diffs[level->tap];
+        if (level->parent >= 0)
+            kernels->unpool(job->gram->pool, &level->window, level_diff(job, i),
+                            level_chosen(job, level), level_diff(job, level->parent),
+                            !level->opens_parent || starts_defined(job, level->parent));
+        else if (!is_panel(&gradient->tensor))
+            kernels->store(level_diff(job, i), &gradient->tensor, job->image, gradient->defined);
+    }
+}
+
+static double student_image(const struct job *job, double weight)
+{
+    const struct gram_plan *plan = &job->gram->plan;
+    double value = 0;
+    make_levels(job, true);
+    for (int i = 0; i < plan->pair_count; i++)
+        if (!plan->pairs[i].by_positions)
+            value += matrix_pair(job, &plan->pairs[i], weight);
+    if (plan->by_positions)
+        value += positions_pairs(job, weight);
+    finish_diffs(job);
+    return value;
+}
+
+static double gram_student(void *state, double weight, const struct student_view *student)
 {
     struct gram *gram = state;
-    const size_t numbers = gram->student.matrix_numbers;
-    struct tensor diffs[MOST_TAPS];
-    bool add[MOST_TAPS];
-    double value = 0;
-    for (int t = 0; t < gram->tap_count; t++) {
-        diffs[t] = student->diff_taps[t].tensor;
-        diffs[t].data = gram->used[t] ? diffs[t].data : NULL;
-        add[t] = student->diff_taps[t].defined;
-    }
+    assert(gram->teachers > 0);
 #pragma omp parallel for schedule(static) num_threads(gram->threads)
-    for (int image = 0; image < gram->n; image++) {
-        float *scratch = scratch_of(gram), *matrices = scratch + gram->scratch_numbers - numbers;
-        gram_forward(&gram->student, student->taps, image, scratch, matrices);
-        gram->values[image] =
-            differences(gram, weight, gram->targets + (size_t)image * numbers, matrices);
-        gram_backward(&gram->student, student->taps, image, scratch, matrices, diffs, add);
+    for (int image = 0; image < gram->plan.n; image++) {
+        struct job job = new_job(gram, &gram->plan.student, image);
+        job.taps = student->taps;
+        job.diffs = student->diff_taps;
+        gram->values[image] = student_image(&job, weight);
     }
-    for (int t = 0; t < gram->tap_count; t++)
-        student->diff_taps[t].defined |= gram->used[t];
-    for (int image = 0; image < gram->n; image++)
+    for (int tap = 0; tap < gram->plan.tap_count; tap++)
+        if (gram_plan_uses(&gram->plan, tap))
+            student->diff_taps[tap].defined = true;
+    double value = 0;
+    for (int image = 0; image < gram->plan.n; image++)
         value += gram->values[image];
     return value;
 }
 
 const struct loss loss_gram = {
     .name = "gram",
-    .settings = &table,
+    .settings = &gram_table,
     .needs_teacher = true,
-    .create = create,
-    .destroy = destroy,
-    .uses_tap = uses_tap,
-    .begin = begin,
-    .teacher = teacher,
-    .student = student,
+    .create = gram_create,
+    .destroy = gram_destroy,
+    .uses_tap = gram_uses_tap,
+    .pair = gram_pair,
+    .begin = gram_begin,
+    .teacher = gram_teacher,
+    .student = gram_student,
 };

@@ -1,66 +1,70 @@
-/* gram_kernel.h - Gram matrices of feature maps, forward and backward, one image at a time.
+/* gram_kernel.h - the arithmetic of Gram matrices on the maps of one image.
  *
- * A network's taps are described once by a gram_plan: which pairs are formed, and which views of which
- * taps they need. A view is a tap at a size at which some pair wants it: the map itself, or pooled by
- * windows of side `window`. For one image and one pair (a, b) over P positions
+ * A panel is one image's map as (blocks, positions, 16) float: what nChw16c already is, so such a
+ * map is its own panel; other layouts and bf16 are brought into one by `load` and back by `store`.
+ * Channels that fill the last block are zero in every panel and stay zero.
  *
- *     G[i][j] = 1/P sum_p A[p][i] B[p][j]                      (Yim et al. 2017, eq. 1)
- *     dA[p][i] = 1/P sum_j D[i][j] B[p][j],  dB[p][j] = 1/P sum_i D[i][j] A[p][i],   D = dL/dG
- *
- * All pairs of an image are worked on together, while its maps are in the cache; a map is read once and
- * its gradient written once. Matrices are stored in tiles: [a / 16][b / 16][16][16], padded with zeros.
- * Any layout and precision of maps goes; f32 in blocks of 16 channels goes without copying. */
+ * A matrix with rows over panel a and columns over panel b is kept as (b blocks, a blocks * 16, 16)
+ * float: 16 columns side by side. */
 #ifndef DISTILL_GRAM_KERNEL_H
 #define DISTILL_GRAM_KERNEL_H
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
 
-#include "base/memory.h"
+#include "base/cpu.h"
 #include "nn/tensor.h"
 
-enum { GRAM_TILE = 16, GRAM_TILE_NUMBERS = GRAM_TILE * GRAM_TILE };
+enum { GRAM_LANES = 16 };
 
-struct gram_view {
-    int tap, window;        /* window 1: the map itself */
-    int h, w, blocks;       /* blocks of 16 channels */
-    size_t numbers;         /* blocks * h * w * 16 */
-    size_t values, winners, diffs; /* places in a thread's scratch, in floats; winners: max pooling */
+enum gram_pool { GRAM_MAX, GRAM_AVG };
+
+struct gram_panel {
+    const float *data;
+    int blocks, positions;
 };
 
-struct gram_pair {
-    int a, b;               /* views, a being the earlier tap */
-    int m, n;               /* channels */
-    int tiles_a, tiles_b;
-    size_t offset;          /* of its tiles among one image's matrices, in floats */
+/* Windows of kh x kw, as many as fill (h, w) results. */
+struct gram_window {
+    int blocks, h, w, kh, kw;
 };
 
-struct gram_plan {
-    const struct tensor *taps; /* shapes and layout; borrowed */
-    int tap_count, view_count, pair_count;
-    struct gram_view *views;
-    struct gram_pair *pairs;
-    bool average;              /* pooling; else max */
-    size_t matrix_numbers;     /* one image's matrices, all pairs, tiles and padding included */
-    size_t scratch_numbers;    /* floats of scratch of one thread */
-    size_t *tap_copy;          /* by tap: place of an unpacked copy (not f32 in blocks of 16), else unused */
-    size_t *tap_diff;          /* by tap: place of its gradient before it is packed */
+struct gram_kernels {
+    /* panel [out] from one image of the map. */
+    void (*load)(const struct tensor *map, int image, float *panel);
+    /* One image of the map is overwritten, or added to, from panel. */
+    void (*store)(const float *panel, const struct tensor *map, int image, bool add);
+
+    /* dst [out] (blocks, h * w, 16) from src (blocks, h * kh * w * kw, 16);
+     * chosen [out] as dst: the number of the largest in its window, the first one of equals; NULL:
+     * not wanted; not used by averages. */
+    void (*pool)(enum gram_pool kind, const struct gram_window *window, const float *src,
+                 float *dst, int32_t *chosen);
+    /* diff_src [out], or [add] when add is true, from diff_dst and chosen. */
+    void (*unpool)(enum gram_pool kind, const struct gram_window *window, const float *diff_dst,
+                   const int32_t *chosen, float *diff_src, bool add);
+
+    /* gram [out]: gram[i][j] = scale * sum over positions p of a[p][i] * b[p][j]. */
+    void (*product)(const struct gram_panel *a, const struct gram_panel *b, float scale,
+                    float *gram);
+    /* gram: -> factor * (gram - target); transposed [out] is the same with rows over b.
+     * Returns the sum of (gram - target)^2. */
+    double (*difference)(int a_blocks, int b_blocks, const float *target, float factor, float *gram,
+                         float *transposed);
+    /* diff [out] or [add], a panel of `blocks`: diff[p][i] = sum over k of src[p][k] *
+     * matrix[k][i], matrix with rows over src. */
+    void (*spread)(const struct gram_panel *src, const float *matrix, int blocks, float *diff,
+                   bool add);
+
+    /* dots [out] (positions, positions): dots[p][q] = sum over channels c of x[p][c] * y[q][c]. */
+    void (*dots)(const struct gram_panel *x, const struct gram_panel *y, float *dots);
+    /* diff [out] or [add], a panel:
+     * diff[p][c] = sum over positions q of of_x[p][q] * x[q][c] + of_y[p][q] * y[q][c]. */
+    void (*blend)(const struct gram_panel *x, const float *of_x, const struct gram_panel *y,
+                  const float *of_y, float *diff, bool add);
 };
 
-/* pairs: (first tap, second tap), first < second. Everything is made in arena. Sizes that do not divide
- * are RETORT_INVALID and name both taps. */
-enum retort_status gram_plan_make(const struct tensor *taps, const char *const *names, int tap_count,
-                                  const int (*pairs)[2], int pair_count, bool average, struct arena *arena,
-                                  struct gram_plan *plan);
-
-/* matrices [out] plan->matrix_numbers floats of this image; scratch [tmp]. */
-void gram_forward(const struct gram_plan *plan, const struct tensor *taps, int image, float *scratch,
-                  float *matrices);
-
-/* After gram_forward with the same scratch: from D (matrices [in], the layout of gram_forward, the
- * factor 1/P not yet taken) to the taps' gradients. diffs[t].data NULL: that tap's gradient is not wanted.
- * add[t]: add to what is there, else overwrite. */
-void gram_backward(const struct gram_plan *plan, const struct tensor *taps, int image, float *scratch,
-                   const float *matrices, const struct tensor *diffs, const bool *add);
+/* The kernels of cpu_level(). */
+const struct gram_kernels *gram_kernels(void);
 
 #endif

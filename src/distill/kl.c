@@ -1,88 +1,116 @@
-/* kl.c - divergence of the student's from the teachers' probabilities (Hinton et al. 2015; Zhang et
- * al. 2018 with the peer frozen).
+/* kl.c - distillation from the teachers' probabilities (Hinton et al. 2015; offline, so the
+ * teachers are frozen): T^2 * batch mean of KL(p_teacher || p_student), p = softmax(z / T).
  *
- * L = T^2 * batch mean of sum_c p_T log(p_T / p_S), p = softmax(z / T), p_T the mean of the teachers'
- * probabilities by their shares. Gradient on the student's logits: T (p_S - p_T) / n. */
-#include <math.h>
+ * With several teachers p_teacher is the mean of their probabilities, weighted by their shares.
+ * Gradient: weight * T * (softmax(z / T) - p_teacher) / n. Where p_teacher is 0, p log p is 0. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "distill/loss.h"
 #include "distill/softmax.h"
 
 struct kl_settings {
     double weight, temperature;
 };
-
-static const struct setting rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct kl_settings, weight), 0, 1e6, "1", "factor of this loss in the sum"},
-    {"temperature", SETTING_NUMBER, offsetof(struct kl_settings, temperature), 0.01, 1000, "1",
-     "logits are divided by it; Hinton's distillation takes 4"},
+static const struct setting kl_rows[] = {
+    {"weight", SETTING_NUMBER, offsetof(struct kl_settings, weight), .low = 0, .high = 1e6,
+     .fallback = "1", .help = "factor of this loss in the sum"},
+    {"temperature", SETTING_NUMBER, offsetof(struct kl_settings, temperature), .low = 0.01,
+     .high = 1000, .fallback = "1", .help = "divides the logits of teacher and student"},
 };
-static const struct setting_table table = SETTING_TABLE("kl", struct kl_settings, rows);
+static const struct setting_table kl_table = SETTING_TABLE("kl", struct kl_settings, kl_rows);
 
 struct kl {
-    const struct kl_settings *settings;
     int n, classes;
-    double *row;     /* one row, [tmp] */
-    double *teacher; /* (n, classes): p_T so far */
+    double temperature;
+    double *teacher; /* (n, classes) probabilities, the sum over the teachers seen so far */
+    double *values;  /* (n) of each image; summed in order, so threads do not change the sum */
 };
 
-static enum retort_status create(const void *settings, const struct loss_shapes *shapes, void **state)
+static void kl_destroy(void *state)
 {
-    struct kl *made;
-    size_t classes = (size_t)shapes->classes, numbers = classes * ((size_t)shapes->n + 1);
-    TRY(memory_zeroed(1, sizeof(*made) + numbers * sizeof(double), (void **)&made));
-    *made = (struct kl){settings, shapes->n, shapes->classes, (double *)(made + 1), NULL};
-    made->teacher = made->row + classes;
-    *state = made;
-    return RETORT_OK;
+    struct kl *kl = state;
+    if (kl) {
+        free(kl->teacher);
+        free(kl->values);
+    }
+    free(kl);
 }
 
-static void begin(void *state)
+static enum retort_status kl_create(const void *settings, const struct loss_shapes *shapes,
+                                    void **state)
+{
+    const struct kl_settings *wanted = settings;
+    const size_t n = (size_t)shapes->n, classes = (size_t)shapes->classes;
+    enum retort_status status;
+    struct kl *kl = NULL;
+    TRY(memory_zeroed(1, sizeof(*kl), (void **)&kl));
+    *kl = (struct kl){shapes->n, shapes->classes, wanted->temperature, NULL, NULL};
+    TRY_DONE(memory_zeroed(n * classes, sizeof(double), (void **)&kl->teacher));
+    TRY_DONE(memory_zeroed(n, sizeof(double), (void **)&kl->values));
+    *state = kl;
+    return RETORT_OK;
+done:
+    kl_destroy(kl);
+    return status;
+}
+
+static void kl_begin(void *state)
 {
     struct kl *kl = state;
     memset(kl->teacher, 0, (size_t)kl->n * (size_t)kl->classes * sizeof(double));
 }
 
-static void teacher(void *state, const struct teacher_view *teacher)
+static void kl_teacher(void *state, const struct teacher_view *teacher)
 {
     struct kl *kl = state;
+#pragma omp parallel for schedule(static)
     for (int i = 0; i < kl->n; i++) {
-        double *sum = kl->teacher + (size_t)i * (size_t)kl->classes;
-        softmax(teacher->logits + (size_t)i * (size_t)kl->classes, kl->classes, kl->settings->temperature, kl->row);
-        for (int c = 0; c < kl->classes; c++)
-            sum[c] += teacher->share * kl->row[c];
+        const float *logits = teacher->logits + (size_t)i * (size_t)kl->classes;
+        double *probs = kl->teacher + (size_t)i * (size_t)kl->classes;
+        double log_sum = softmax_log_sum(logits, kl->classes, kl->temperature);
+        for (int k = 0; k < kl->classes; k++)
+            probs[k] += teacher->share * exp(logits[k] / kl->temperature - log_sum);
     }
 }
 
-static double student(void *state, double weight, const struct student_view *student)
+static double kl_image(const struct kl *kl, const float *logits, const double *teacher,
+                       double factor, float *diff)
+{
+    const double log_sum = softmax_log_sum(logits, kl->classes, kl->temperature);
+    double divergence = 0;
+    for (int k = 0; k < kl->classes; k++) {
+        double log_probability = logits[k] / kl->temperature - log_sum;
+        if (teacher[k] != 0)
+            divergence += teacher[k] * (log(teacher[k]) - log_probability);
+        diff[k] += (float)(factor * (exp(log_probability) - teacher[k]));
+    }
+    return divergence;
+}
+
+static double kl_student(void *state, double weight, const struct student_view *student)
 {
     struct kl *kl = state;
-    const double t = kl->settings->temperature;
-    double sum = 0;
+    const double factor = weight * kl->temperature / kl->n;
+#pragma omp parallel for schedule(static)
     for (int i = 0; i < kl->n; i++) {
-        const float *logits = student->logits + (size_t)i * (size_t)kl->classes;
-        const double *p = kl->teacher + (size_t)i * (size_t)kl->classes;
-        float *diff = student->diff_logits + (size_t)i * (size_t)kl->classes;
-        double normaliser = softmax(logits, kl->classes, t, kl->row);
-        for (int c = 0; c < kl->classes; c++) {
-            if (p[c] > 0) /* the limit of p log p at 0 is 0 */
-                sum += p[c] * (log(p[c]) - (logits[c] / t - normaliser));
-            diff[c] += (float)(weight * t * (kl->row[c] - p[c]) / kl->n);
-        }
+        size_t row = (size_t)i * (size_t)kl->classes;
+        kl->values[i] = kl_image(kl, student->logits + row, kl->teacher + row, factor,
+                                 student->diff_logits + row);
     }
-    return t * t * sum / kl->n;
+    double sum = 0;
+    for (int i = 0; i < kl->n; i++)
+        sum += kl->values[i];
+    return kl->temperature * kl->temperature * sum / kl->n;
 }
 
 const struct loss loss_kl = {
     .name = "kl",
-    .settings = &table,
+    .settings = &kl_table,
     .needs_teacher = true,
-    .create = create,
-    .destroy = free,
-    .begin = begin,
-    .teacher = teacher,
-    .student = student,
+    .create = kl_create,
+    .destroy = kl_destroy,
+    .begin = kl_begin,
+    .teacher = kl_teacher,
+    .student = kl_student,
 };

@@ -1,14 +1,16 @@
-/* loss.c - the list of losses. */
+/* loss.c - the losses by their kind. */
 #include "distill/loss.h"
 
-#define DECLARE(name) extern const struct loss loss_##name;
-LOSS_KINDS(DECLARE)
+#define LOSS_DECLARE(name) extern const struct loss loss_##name;
+LOSS_KINDS(LOSS_DECLARE)
+#undef LOSS_DECLARE
 
 const struct loss *loss_of(enum loss_kind kind)
 {
-    static const struct loss *const losses[] = {
-#define ROW(name) &loss_##name,
-        LOSS_KINDS(ROW)
+    static const struct loss *const losses[LOSS_COUNT] = {
+#define LOSS_ROW(name) &loss_##name,
+        LOSS_KINDS(LOSS_ROW)
+#undef LOSS_ROW
     };
     return losses[kind];
 }

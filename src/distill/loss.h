@@ -27,8 +27,9 @@ struct loss_shapes {
     int n, classes, tap_count;
     const char *const *tap_names;
     const struct tensor *student_taps,
-        *teacher_taps; /* shapes and layout; data is not looked at.
-                          teacher_taps is NULL when there is no teacher */
+        *teacher_taps;       /* shapes and layout; data is not looked at.
+                                teacher_taps is NULL when there is no teacher */
+    bool many_gram_teachers; /* a step may have more than one teacher_view with .gram */
 };
 
 /* One teacher's outputs for this batch, in inference mode. */
@@ -65,6 +66,9 @@ struct loss {
     void (*destroy)(void *state); /* accepts NULL */
     /* Does the gradient reach this tap? NULL: none. */
     bool (*uses_tap)(const void *state, int tap);
+    /* The pairs of taps that it compares, by number: index 0, 1, ...; false: there are no more.
+     * NULL: it compares none. */
+    bool (*pair)(const void *state, int index, int taps[2]);
     /* Forget the last step's teachers. NULL: nothing to forget. */
     void (*begin)(void *state);
     /* Keep what is needed of one teacher. NULL: teachers are not looked at. */

@@ -16,6 +16,8 @@ void objective_destroy(struct objective *objective);
 /* Does any loss send a gradient to this tap / look at a teacher? */
 bool objective_uses_tap(const struct objective *objective, int tap);
 bool objective_needs_teacher(const struct objective *objective);
+/* The pairs of taps that the losses compare: index 0, 1, ...; false: there are no more. */
+bool objective_pair(const struct objective *objective, int index, int taps[2]);
 
 void objective_begin(struct objective *objective);
 void objective_teacher(struct objective *objective, const struct teacher_view *teacher);

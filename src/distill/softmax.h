@@ -1,9 +1,19 @@
-/* softmax.h - probabilities of logits that may be huge. */
+/* softmax.h - what the losses on logits share. In double: a batch has few logits. */
 #ifndef DISTILL_SOFTMAX_H
 #define DISTILL_SOFTMAX_H
 
-/* probs[i] = exp(logits[i] / temperature) / sum, in double; probs may be NULL. Returns the logarithm of
- * the sum of exp(logits[i] / temperature): log p_i = logits[i] / temperature - result. */
-double softmax(const float *logits, int classes, double temperature, double *probs);
+#include <math.h>
+
+/* log(sum of exp(logits[k] / temperature)); neither large nor small logits overflow. */
+static inline double softmax_log_sum(const float *logits, int classes, double temperature)
+{
+    float largest = logits[0];
+    for (int k = 1; k < classes; k++)
+        largest = logits[k] > largest ? logits[k] : largest;
+    double sum = 0;
+    for (int k = 0; k < classes; k++)
+        sum += exp(((double)logits[k] - largest) / temperature);
+    return largest / temperature + log(sum);
+}
 
 #endif

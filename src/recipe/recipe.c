@@ -6,6 +6,7 @@
 #include "recipe/recipe_check.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const struct setting data_rows[] = {
     {"set", SETTING_TEXT, offsetof(struct recipe_data, set),
-     .help = "the data set: fashion-mnist, cifar100, ... (`retort data list`)"},
+     .help = "the data set: fashion-mnist, mnist, cifar10 or cifar100"},
     {"path", SETTING_TEXT, offsetof(struct recipe_data, path), .fallback = "",
      .help = "where its files are; empty: where the system keeps them"},
     {"augment", SETTING_TEXTS, offsetof(struct recipe_data, augment), .fallback = "flip,crop",
@@ -212,6 +213,26 @@ void recipe_release(struct recipe *recipe)
     struct arena arena = recipe->arena;
     *recipe = (struct recipe){0};
     arena_release(&arena);
+}
+
+enum retort_status recipe_blame(const char *path, const char *setting, enum retort_status status)
+{
+    struct file_bytes bytes = {0};
+    struct recipe_yaml *yaml = NULL;
+    char sentence[1024];
+    if (status == RETORT_OK || status == RETORT_MEMORY)
+        return status;
+    snprintf(sentence, sizeof(sentence), "%s: %s", setting, retort_message());
+    if (file_read(path, LARGEST_FILE, &bytes) == RETORT_OK &&
+        recipe_yaml_open(path, bytes, &yaml) == RETORT_OK) {
+        status_record("%s", sentence);
+        recipe_yaml_locate(yaml, status);
+    } else {
+        status_record("%s: %s", path, sentence);
+    }
+    recipe_yaml_close(yaml);
+    free(bytes.data);
+    return status;
 }
 
 enum retort_status recipe_print(const struct recipe *recipe, char **text)

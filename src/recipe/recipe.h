@@ -96,6 +96,10 @@ enum retort_status recipe_load(const char *path, const char *const *overrides, i
                                struct recipe *recipe);
 void recipe_release(struct recipe *recipe);
 
+/* For what others find wrong with a name that a recipe gives: put "PATH:LINE: SETTING: " before the
+ * recorded sentence, PATH being the recipe's file. Returns status; out of memory stays as it is. */
+enum retort_status recipe_blame(const char *path, const char *setting, enum retort_status status);
+
 /* The resolved recipe as YAML, which recipe_load reads back to an equal recipe. The caller frees
  * *text. */
 enum retort_status recipe_print(const struct recipe *recipe, char **text);

@@ -5,29 +5,17 @@
 
 #include "data/loader.h"
 #include "nn/engine/executor.h"
+#include "train/fit.h"
 
-/* How many classes score higher than the right one; of equal scores the lower number comes first.
- */
+/* How many classes come before the right one: of equal scores the lower number does, and all do
+ * where scores are not numbers. */
 static int rank_of(const float *logits, int classes, int label)
 {
     int rank = 0;
     for (int c = 0; c < classes; c++)
-        rank += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
+        rank +=
+            c < label ? !(logits[c] < logits[label]) : c > label && !(logits[c] <= logits[label]);
     return rank;
-}
-
-static enum retort_status check_fit(const struct model *model, const struct dataset *dataset)
-{
-    const struct shape in = model->graph.input;
-    const struct image_set *set = &dataset->test;
-    if (in.c != set->channels || in.h != set->height || in.w != set->width)
-        return fail(RETORT_INVALID,
-                    "the model takes images of %dx%dx%d, the data set %s has %dx%dx%d", in.c, in.h,
-                    in.w, dataset->name, set->channels, set->height, set->width);
-    if (model->graph.classes != dataset->classes)
-        return fail(RETORT_INVALID, "the model has %d classes, the data set %s has %d",
-                    model->graph.classes, dataset->name, dataset->classes);
-    return RETORT_OK;
 }
 
 static enum retort_status run_all(struct executor *executor, struct loader *loader, int classes,
@@ -69,7 +57,7 @@ enum retort_status evaluate(const struct model *model, const struct dataset *dat
     struct executor *executor = NULL;
     struct loader *loader = NULL;
     enum retort_status status;
-    TRY(check_fit(model, dataset));
+    TRY(fit_shapes(&model->graph, dataset));
     TRY_DONE(executor_create(&model->graph, &options, &executor));
     TRY_DONE(executor_bind(executor, NULL));
     TRY_DONE(executor_load(executor, model));

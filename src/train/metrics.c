@@ -11,7 +11,8 @@ enum { LARGEST_FILE = 64 << 20 };
 static enum retort_status parse_lines(struct metrics *metrics, char *text)
 {
     int number = 0;
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         json_error_t error;
         json_t *object = json_loads(line, 0, &error);
         number++;

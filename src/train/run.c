@@ -6,7 +6,6 @@
  * the end of its training. */
 #include "retort/run.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,29 +14,16 @@
 #include "base/file.h"
 #include "nn/cost.h"
 #include "train/evaluate.h"
+#include "train/experiment.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
 #include "train/state.h"
-#include "train/trainer.h"
 
 struct run {
     const struct retort_run_options *options;
-    struct recipe recipe;
-    struct dataset dataset;
+    struct experiment experiment;
     struct metrics metrics;
-    char *folder;
     struct retort_run_result result;
-};
-
-/* What is trained how. */
-struct part {
-    const char *name, *network;
-    const struct recipe_train *train;
-    const void *const *losses;
-    const struct model *teacher;
-    const char *method; /* for the provenance */
-    int epochs;
-    uint64_t seed;
 };
 
 /* ---- telling the listener ---- */
@@ -89,7 +75,7 @@ static enum retort_status save_epoch(struct run *run, const struct part *part,
                                      const struct training_report *report)
 {
     TRY(metrics_add_epoch(&run->metrics, part->name, part->epochs, part->losses, report));
-    TRY(state_save(run->folder, part->name, report->epoch + 1, trainer, model));
+    TRY(state_save(run->experiment.folder, part->name, report->epoch + 1, trainer, model));
     struct retort_progress progress = progress_of(part, report, RETORT_EPOCH);
     return tell(run, &progress);
 }
@@ -110,33 +96,17 @@ static enum retort_status train_epochs(struct run *run, const struct part *part,
     return trainer_store(trainer);
 }
 
-static struct trainer_setup setup_of(const struct run *run, const struct part *part,
-                                     struct model *model)
-{
-    return (struct trainer_setup){.dataset = &run->dataset,
-                                  .data = &run->recipe.data,
-                                  .train = part->train,
-                                  .losses = part->losses,
-                                  .taps = &run->recipe.distill.taps,
-                                  .epochs = part->epochs,
-                                  .seed = part->seed,
-                                  .precision = (enum precision)run->recipe.precision,
-                                  .model = model,
-                                  .teacher = part->teacher};
-}
-
 static enum retort_status train_model(struct run *run, const struct part *part, struct model *model)
 {
-    struct trainer_setup setup = setup_of(run, part, model);
     struct trainer *trainer = NULL;
     float **velocity = NULL;
     enum retort_status status;
     int done = 0;
     TRY_DONE(velocity_create(&model->graph, &velocity));
     if (run->options->resume)
-        TRY_DONE(state_load(run->folder, part->name, model, velocity, &done));
+        TRY_DONE(state_load(run->experiment.folder, part->name, model, velocity, &done));
     metrics_drop(&run->metrics, part->name, done + 1);
-    TRY_DONE(trainer_create(&setup, &trainer));
+    TRY_DONE(experiment_trainer(&run->experiment, part, model, &trainer));
     TRY_DONE(trainer_set_velocity(trainer, velocity));
     status = train_epochs(run, part, model, trainer, done);
 done:
@@ -147,33 +117,17 @@ done:
 
 /* ---- models ---- */
 
-static enum retort_status new_model(const struct run *run, const char *network, uint64_t seed,
-                                    struct model *model)
-{
-    const struct image_set *set = &run->dataset.train;
-    struct shape input = {set->channels, set->height, set->width};
-    struct graph graph = {0};
-    TRY(network_build(network, run->dataset.classes, input, &graph));
-    enum retort_status status = model_create(&graph, model);
-    if (status != RETORT_OK) {
-        graph_release(&graph);
-        return status;
-    }
-    model_initialise(model, seed);
-    return RETORT_OK;
-}
-
 /* What the user of the network must know, and where it came from. */
 static enum retort_status describe_model(const struct run *run, const struct part *part,
                                          struct model *model)
 {
-    const struct dataset *dataset = &run->dataset;
+    const struct dataset *dataset = &run->experiment.dataset;
     memcpy(model->mean, dataset->mean, sizeof(model->mean));
     memcpy(model->std, dataset->std, sizeof(model->std));
     TRY(model_name_classes(model, (const char *const *)dataset->class_names));
     json_t *provenance =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "recipe", run->recipe.name, "part", part->name,
-                  "method", part->method, "dataset", dataset->name, "seed",
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "recipe", run->experiment.recipe.name, "part",
+                  part->name, "method", part->method, "dataset", dataset->name, "seed",
                   json_sprintf("%llu", (unsigned long long)part->seed), "epochs",
                   json_sprintf("%d", part->epochs));
     if (!provenance)
@@ -226,8 +180,8 @@ static enum retort_status add_result(struct run *run, const char *part, const st
 static enum retort_status judge(struct run *run, const char *name, const struct recipe_train *train,
                                 const struct model *model, struct evaluation *evaluation)
 {
-    TRY(evaluate(model, &run->dataset, train->batch, (enum precision)run->recipe.precision,
-                 evaluation));
+    TRY(evaluate(model, &run->experiment.dataset, train->batch,
+                 (enum precision)run->experiment.recipe.precision, evaluation));
     struct retort_progress progress = {
         .kind = RETORT_PART_ENDS, .part = name, .test_top1 = evaluation->top1};
     return tell(run, &progress);
@@ -235,9 +189,17 @@ static enum retort_status judge(struct run *run, const char *name, const struct 
 
 /* ---- the parts ---- */
 
-static bool asked(const struct run *run, enum retort_parts part)
+static char *part_path(const struct run *run, const char *name)
 {
-    return run->options->parts == 0 || (run->options->parts & part);
+    return run_file(run->experiment.folder, name, ".safetensors");
+}
+
+static bool is_done(const struct run *run, const char *name)
+{
+    char *path = part_path(run, name);
+    bool there = path && file_exists(path);
+    free(path);
+    return there;
 }
 
 /* Train a new model, evaluate it and save it; the file's presence says that the part is done. */
@@ -247,16 +209,17 @@ static enum retort_status make_part(struct run *run, const struct part *part, co
     struct evaluation evaluation;
     char text[256];
     snprintf(text, sizeof(text), "%s: %s, %d epochs of %s", part->name, part->network, part->epochs,
-             run->dataset.name);
+             run->experiment.dataset.name);
     struct retort_progress progress = {
         .kind = RETORT_PART_BEGINS, .part = part->name, .text = text, .epochs = part->epochs};
     TRY(tell(run, &progress));
+    TRY(experiment_new_model(&run->experiment, part->network, part->seed, model));
     TRY(train_model(run, part, model));
     TRY(describe_model(run, part, model));
     TRY(judge(run, part->name, part->train, model, &evaluation));
     TRY(note_accuracy(model, &evaluation));
     TRY(model_save(model, path));
-    TRY(state_remove(run->folder));
+    TRY(state_remove(run->experiment.folder));
     return add_result(run, part->name, model, path, &evaluation);
 }
 
@@ -265,28 +228,22 @@ static enum retort_status find_part(struct run *run, const struct part *part, co
 {
     struct evaluation evaluation;
     TRY(model_load(path, model));
+    if (strcmp(model->graph.network, part->network))
+        return fail(RETORT_INVALID, "%s: holds %s, the recipe wants %s", path, model->graph.network,
+                    part->network);
     TRY(judge(run, part->name, part->train, model, &evaluation));
     return add_result(run, part->name, model, path, &evaluation);
 }
 
 /* Make the part, or take what is there. *model is made on success only. */
-static enum retort_status do_part(struct run *run, const struct part *part, enum retort_parts bit,
-                                  struct model *model)
+static enum retort_status do_part(struct run *run, const struct part *part, struct model *model)
 {
     struct model made = {0};
-    char *path = run_file(run->folder, part->name, ".safetensors");
-    enum retort_status status;
+    char *path = part_path(run, part->name);
     if (!path)
         return fail(RETORT_MEMORY, "out of memory");
-    if (file_exists(path)) {
-        status = find_part(run, part, path, &made);
-    } else if (!asked(run, bit)) {
-        status = fail(RETORT_INVALID, "%s: not there; `retort train` makes it", path);
-    } else {
-        status = new_model(run, part->network, part->seed, &made);
-        if (status == RETORT_OK)
-            status = make_part(run, part, path, &made);
-    }
+    enum retort_status status =
+        file_exists(path) ? find_part(run, part, path, &made) : make_part(run, part, path, &made);
     free(path);
     if (status == RETORT_OK)
         *model = made;
@@ -295,155 +252,80 @@ static enum retort_status do_part(struct run *run, const struct part *part, enum
     return status;
 }
 
-/* Losses of a plain network: cross-entropy, weight 1. */
-static enum retort_status plain_losses(struct run *run, const void *losses[LOSS_COUNT])
+static enum retort_status do_teacher(struct run *run, struct model *teacher)
 {
-    const struct setting_table *table = loss_of(LOSS_ce)->settings;
-    void *settings;
-    TRY(arena_take(&run->recipe.arena, table->bytes, &settings));
-    TRY(settings_defaults(table, settings, &run->recipe.arena));
-    memset(losses, 0, LOSS_COUNT * sizeof(*losses));
-    losses[LOSS_ce] = settings;
-    return RETORT_OK;
-}
-
-static enum retort_status do_teacher(struct run *run, const void *const *plain,
-                                     struct model *teacher)
-{
-    const struct recipe_teacher *recipe = &run->recipe.teacher;
+    const struct recipe_teacher *recipe = &run->experiment.recipe.teacher;
+    struct part part = experiment_teacher(&run->experiment);
     struct evaluation evaluation;
-    if (recipe->weights.count == 0) {
-        struct part part = {.name = "teacher-1",
-                            .network = recipe->network,
-                            .train = &recipe->train,
-                            .losses = plain,
-                            .method = "plain",
-                            .epochs = recipe->train.epochs,
-                            .seed = (uint64_t)run->recipe.seed};
-        return do_part(run, &part, RETORT_TEACHERS, teacher);
-    }
-    TRY(model_load(recipe->weights.items[0], teacher));
-    TRY(judge(run, "teacher-1", &recipe->train, teacher, &evaluation));
-    return add_result(run, "teacher-1", teacher, recipe->weights.items[0], &evaluation);
+    if (experiment_trains_teacher(&run->experiment))
+        return do_part(run, &part, teacher);
+    TRY(experiment_load_teacher(&run->experiment, teacher));
+    TRY(judge(run, part.name, part.train, teacher, &evaluation));
+    return add_result(run, part.name, teacher, recipe->weights.items[0], &evaluation);
 }
 
-static enum retort_status do_baseline(struct run *run, const void *const *plain)
+/* A part that was not asked for takes its place in the summary all the same when it is there. */
+static enum retort_status do_student(struct run *run, const struct part *part)
 {
     struct model model = {0};
-    struct part part = {.name = "baseline",
-                        .network = run->recipe.student.network,
-                        .train = &run->recipe.student.train,
-                        .losses = plain,
-                        .method = "plain",
-                        .epochs = recipe_student_epochs(&run->recipe),
-                        .seed = (uint64_t)run->recipe.seed};
-    enum retort_status status = do_part(run, &part, RETORT_BASELINE, &model);
+    if (!experiment_asks(&run->experiment, part->bit) && !is_done(run, part->name))
+        return RETORT_OK;
+    enum retort_status status = do_part(run, part, &model);
     model_release(&model);
-    return status;
-}
-
-static struct part student_part(const struct run *run, const struct model *teacher)
-{
-    const struct recipe_stage *stage = run->recipe.distill.stages.items;
-    return (struct part){.name = "student",
-                         .network = run->recipe.student.network,
-                         .train = &run->recipe.student.train,
-                         .losses = (const void *const *)stage->losses.settings,
-                         .teacher = teacher,
-                         .method = "distilled",
-                         .epochs = stage->epochs,
-                         .seed = (uint64_t)run->recipe.seed};
-}
-
-static enum retort_status do_student(struct run *run, const struct model *teacher)
-{
-    struct model model = {0};
-    struct part part = student_part(run, teacher);
-    enum retort_status status = do_part(run, &part, RETORT_STUDENT, &model);
-    model_release(&model);
-    return status;
-}
-
-/* Networks, losses, taps and data fit together: found out before hours of training, by making the
- * last part's trainer with an untrained teacher. */
-static enum retort_status check_fit(const struct run *run)
-{
-    struct model student = {0}, teacher = {0};
-    struct trainer *trainer = NULL;
-    enum retort_status status;
-    const struct recipe_teacher *recipe = &run->recipe.teacher;
-    TRY_DONE(new_model(run, run->recipe.student.network, 1, &student));
-    TRY_DONE(recipe->weights.count ? model_load(recipe->weights.items[0], &teacher)
-                                   : new_model(run, recipe->network, 1, &teacher));
-    struct part part = student_part(run, &teacher);
-    struct trainer_setup setup = setup_of(run, &part, &student);
-    TRY_DONE(trainer_create(&setup, &trainer));
-done:
-    trainer_destroy(trainer);
-    model_release(&teacher);
-    model_release(&student);
     return status;
 }
 
 static enum retort_status do_parts(struct run *run)
 {
+    const struct experiment *experiment = &run->experiment;
     struct model teacher = {0};
-    const void *plain[LOSS_COUNT];
+    const struct part baseline = experiment_baseline(experiment),
+                      student = experiment_student(experiment, &teacher);
     enum retort_status status;
-    TRY(plain_losses(run, plain));
-    TRY_DONE(check_fit(run));
-    TRY_DONE(do_teacher(run, plain, &teacher));
-    if (run->recipe.student.baseline && asked(run, RETORT_BASELINE))
-        TRY_DONE(do_baseline(run, plain));
-    if (asked(run, RETORT_STUDENT))
-        TRY_DONE(do_student(run, &teacher));
-    status = run_write_summary(run->folder, &run->recipe, &run->result);
+    TRY_DONE(do_teacher(run, &teacher));
+    if (experiment->recipe.student.baseline)
+        TRY_DONE(do_student(run, &baseline));
+    TRY_DONE(do_student(run, &student));
+    status = run_write_summary(experiment->folder, &experiment->recipe, &run->result);
 done:
     model_release(&teacher);
     return status;
 }
 
-static enum retort_status open_run(struct run *run)
+/* Is the teacher there, or will it be? */
+static enum retort_status check_teacher(const struct run *run)
 {
-    const struct retort_run_options *options = run->options;
-    const struct recipe_data *data = &run->recipe.data;
-    TRY(recipe_load(options->recipe, options->overrides, options->override_count, &run->recipe));
-    omp_set_num_threads(run->recipe.threads > 0 ? run->recipe.threads : omp_get_num_procs());
-    char specification[4096];
-    snprintf(specification, sizeof(specification), "%s%s%s", data->set, data->path[0] ? ":" : "",
-             data->path);
-    struct dataset_options limits = {data->limit, data->test_limit};
-    TRY(dataset_open(specification, &limits, &run->dataset));
-    run->folder = options->folder ? strdup(options->folder) : file_join("runs", run->recipe.name);
-    if (!run->folder)
-        return fail(RETORT_MEMORY, "out of memory");
-    return RETORT_OK;
-}
-
-static void close_run(struct run *run)
-{
-    metrics_release(&run->metrics);
-    dataset_release(&run->dataset);
-    recipe_release(&run->recipe);
-    free(run->folder);
+    const struct experiment *experiment = &run->experiment;
+    if (!experiment_trains_teacher(experiment) || experiment_asks(experiment, RETORT_TEACHERS) ||
+        is_done(run, "teacher-1"))
+        return RETORT_OK;
+    return fail(RETORT_INVALID,
+                "%s: teacher-1.safetensors is not there; `retort train` makes it, and the recipe's "
+                "teacher.weights names one from elsewhere",
+                experiment->folder);
 }
 
 enum retort_status retort_run(const struct retort_run_options *options,
                               struct retort_run_result *result)
 {
     struct run run = {.options = options};
+    struct experiment *experiment = &run.experiment;
     enum retort_status status;
-    TRY_DONE(open_run(&run));
-    TRY_DONE(run_prepare_folder(run.folder, &run.recipe, options->resume));
-    TRY_DONE(metrics_open(run.folder, options->resume, &run.metrics));
+    TRY_DONE(experiment_open(options, experiment));
+    TRY_DONE(run_check_folder(experiment->folder, &experiment->recipe, options->resume));
+    TRY_DONE(check_teacher(&run));
+    TRY_DONE(experiment_try(experiment, NULL, NULL));
+    TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));
-    run.result.folder = run.folder;
-    run.folder = NULL;
+    run.result.folder = experiment->folder;
+    experiment->folder = NULL;
     *result = run.result;
     run.result = (struct retort_run_result){0};
 done:
     retort_run_release(&run.result);
-    close_run(&run);
+    metrics_release(&run.metrics);
+    experiment_close(experiment);
     return status;
 }
 

@@ -28,36 +28,51 @@ static int first_difference(const char *a, const char *b)
     return *a == *b ? 0 : line;
 }
 
-static enum retort_status check_recipe(const char *path, const char *text)
+static enum retort_status check_recipe(const char *path, const struct recipe *recipe)
 {
     struct file_bytes there;
+    char *text;
     TRY(file_read(path, LARGEST_RECIPE, &there));
-    int line = first_difference((const char *)there.data, text);
+    enum retort_status status = recipe_print(recipe, &text);
+    if (status == RETORT_OK) {
+        int line = first_difference((const char *)there.data, text);
+        if (line)
+            status = fail(RETORT_INVALID,
+                          "%s:%d: the run was begun with another recipe; resume it with that one, "
+                          "or choose another folder with --out",
+                          path, line);
+        free(text);
+    }
     free(there.data);
-    if (line)
-        return fail(RETORT_INVALID,
-                    "%s:%d: the run was begun with another recipe; resume it with that one, or "
-                    "choose another folder with --out",
-                    path, line);
-    return RETORT_OK;
+    return status;
 }
 
-enum retort_status run_prepare_folder(const char *folder, const struct recipe *recipe, bool resume)
+enum retort_status run_check_folder(const char *folder, const struct recipe *recipe, bool resume)
+{
+    char *path = run_file(folder, "recipe", ".yaml");
+    if (!path)
+        return fail(RETORT_MEMORY, "out of memory");
+    enum retort_status status = RETORT_OK;
+    if (file_exists(path))
+        status = resume ? check_recipe(path, recipe)
+                        : fail(RETORT_INVALID,
+                               "%s: holds a run already; --resume goes on with it, --out names "
+                               "another folder",
+                               folder);
+    else if (file_exists(folder) && !file_is_folder(folder))
+        status = fail(RETORT_IO, "%s: is a file, a folder was wanted", folder);
+    free(path);
+    return status;
+}
+
+enum retort_status run_begin_folder(const char *folder, const struct recipe *recipe)
 {
     char *path = run_file(folder, "recipe", ".yaml"), *text = NULL;
     enum retort_status status = path ? RETORT_OK : fail(RETORT_MEMORY, "out of memory");
-    if (status == RETORT_OK)
+    if (status == RETORT_OK && !file_exists(path)) {
         status = recipe_print(recipe, &text);
-    if (status == RETORT_OK && file_exists(path)) {
-        if (resume)
-            status = check_recipe(path, text);
-        else
-            status = fail(RETORT_INVALID,
-                          "%s: holds a run already; --resume goes on with it, --out names another "
-                          "folder",
-                          folder);
-    } else if (status == RETORT_OK) {
-        status = file_make_folder(folder);
+        if (status == RETORT_OK)
+            status = file_make_folder(folder);
         if (status == RETORT_OK)
             status = file_write(path, text, strlen(text));
     }

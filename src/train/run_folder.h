@@ -8,9 +8,12 @@
 /* folder/name+suffix; the caller frees it. NULL when memory is out. */
 char *run_file(const char *folder, const char *name, const char *suffix);
 
-/* Make the folder and write recipe.yaml. A folder that holds a run already is refused, unless
- * resume: then its recipe must be this one. */
-enum retort_status run_prepare_folder(const char *folder, const struct recipe *recipe, bool resume);
+/* May the run begin there? A folder that holds a run already is refused, unless resume: then its
+ * recipe must be this one. Writes nothing. */
+enum retort_status run_check_folder(const char *folder, const struct recipe *recipe, bool resume);
+
+/* Make the folder and write recipe.yaml, unless they are there. */
+enum retort_status run_begin_folder(const char *folder, const struct recipe *recipe);
 
 /* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "student": {...},
  * "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of student over

@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "nn/engine/executor.h"
+#include "train/fit.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -259,27 +260,13 @@ static enum retort_status make_executors(struct trainer *trainer)
                             &trainer->optimizer);
 }
 
-static enum retort_status check_shapes(const struct dataset *dataset, const struct graph *graph)
-{
-    const struct image_set *set = &dataset->train;
-    if (graph->input.c != set->channels || graph->input.h != set->height ||
-        graph->input.w != set->width)
-        return fail(RETORT_INVALID, "%s takes images of %dx%dx%d, the data set %s has %dx%dx%d",
-                    graph->network, graph->input.c, graph->input.h, graph->input.w, dataset->name,
-                    set->channels, set->height, set->width);
-    if (graph->classes != dataset->classes)
-        return fail(RETORT_INVALID, "%s has %d classes, the data set %s has %d", graph->network,
-                    graph->classes, dataset->name, dataset->classes);
-    return RETORT_OK;
-}
-
 enum retort_status trainer_create(const struct trainer_setup *setup, struct trainer **trainer)
 {
     struct trainer *made = NULL;
     enum retort_status status;
-    TRY(check_shapes(setup->dataset, &setup->model->graph));
+    TRY(fit_shapes(&setup->model->graph, setup->dataset));
     if (setup->teacher)
-        TRY(check_shapes(setup->dataset, &setup->teacher->graph));
+        TRY(fit_shapes(&setup->teacher->graph, setup->dataset));
     TRY(memory_zeroed(1, sizeof(*made), (void **)&made));
     made->setup = *setup;
     TRY_DONE(make_loader(made));
@@ -312,6 +299,16 @@ void trainer_destroy(struct trainer *trainer)
 long trainer_steps(const struct trainer *trainer)
 {
     return loader_batches(trainer->loader);
+}
+
+bool trainer_pair(const struct trainer *trainer, int index, const char *names[2])
+{
+    int taps[2];
+    if (!objective_pair(trainer->objective, index, taps))
+        return false;
+    names[0] = trainer->tap_names[taps[0]];
+    names[1] = trainer->tap_names[taps[1]];
+    return true;
 }
 
 enum retort_status trainer_store(struct trainer *trainer)

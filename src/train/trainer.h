@@ -34,6 +34,10 @@ void trainer_destroy(struct trainer *trainer);
 
 long trainer_steps(const struct trainer *trainer); /* in an epoch */
 
+/* The pairs of taps that the losses compare: index 0, 1, ...; false: there are no more. names [out]
+ * borrowed. */
+bool trainer_pair(const struct trainer *trainer, int index, const char *names[2]);
+
 /* What is known after a step or, as means, after an epoch. */
 struct training_report {
     int epoch;

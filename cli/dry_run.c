@@ -1,0 +1,123 @@
+/* dry_run.c - what a run would do: recipe, networks, pairs of taps, steps, time. */
+#include "dry_run.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "command.h"
+#include "progress.h"
+#include "retort/network.h"
+#include "retort/plan.h"
+
+struct networks {
+    retort_network *teacher, *student;
+    double parameters, macs; /* ratios teacher/student */
+};
+
+static enum retort_status open_networks(const struct retort_plan *plan, struct networks *networks)
+{
+    enum retort_status status =
+        retort_network_open(plan->teacher, plan->classes, plan->input, &networks->teacher);
+    if (status == RETORT_OK)
+        status = retort_network_open(plan->student, plan->classes, plan->input, &networks->student);
+    if (status != RETORT_OK)
+        return status;
+    networks->parameters = (double)retort_network_parameters(networks->teacher) /
+                           (double)retort_network_parameters(networks->student);
+    networks->macs = (double)retort_network_macs(networks->teacher) /
+                     (double)retort_network_macs(networks->student);
+    return RETORT_OK;
+}
+
+/* ---- text ---- */
+
+static void print_network(const char *role, const retort_network *network)
+{
+    printf("\n%s: %s, %" PRId64 " parameters, %" PRId64 " MACs\n", role,
+           retort_network_name(network), retort_network_parameters(network),
+           retort_network_macs(network));
+    for (int i = 0; i < retort_network_layers(network); i++) {
+        struct retort_layer layer = retort_network_layer(network, i);
+        if (layer.tap)
+            printf("  tap %-12s %dx%dx%d\n", layer.tap, layer.channels, layer.height, layer.width);
+    }
+}
+
+static void print_parts(const struct retort_plan *plan)
+{
+    char time[32];
+    printf("\n%-12s %8s %8s %12s %10s %12s\n", "part", "epochs", "batch", "steps/epoch", "ms/step",
+           "time");
+    for (int i = 0; i < plan->part_count; i++) {
+        const struct retort_plan_part *part = &plan->parts[i];
+        progress_time(part->seconds, time, sizeof(time));
+        printf("%-12s %8d %8d %12ld %10.1f %12s\n", part->part, part->epochs, part->batch,
+               part->steps, part->step_seconds * 1e3, time);
+    }
+    progress_time(plan->seconds, time, sizeof(time));
+    printf("training takes about %s on this machine, measured by a few steps of each part\n", time);
+}
+
+static void print_text(const struct retort_plan *plan, const struct networks *networks)
+{
+    fputs(plan->recipe, stdout);
+    print_network("teacher", networks->teacher);
+    print_network("student", networks->student);
+    printf("\nteacher/student: %.2fx parameters, %.2fx MACs\n", networks->parameters,
+           networks->macs);
+    for (int i = 0; i < plan->pair_count; i++)
+        printf("%s%s-%s%s", i ? ", " : "Gram pairs: ", plan->pairs[i].first, plan->pairs[i].second,
+               i == plan->pair_count - 1 ? "\n" : "");
+    print_parts(plan);
+    printf("folder: %s (nothing was written)\n", plan->folder);
+}
+
+/* ---- JSON ---- */
+
+static json_t *network_object(const retort_network *network)
+{
+    return json_pack("{s:s, s:I, s:I}", "network", retort_network_name(network), "parameters",
+                     (json_int_t)retort_network_parameters(network), "macs",
+                     (json_int_t)retort_network_macs(network));
+}
+
+static void print_json(const struct retort_plan *plan, const struct networks *networks)
+{
+    json_t *pairs = json_array(), *parts = json_array();
+    for (int i = 0; i < plan->pair_count; i++)
+        json_array_append_new(pairs,
+                              json_pack("[s, s]", plan->pairs[i].first, plan->pairs[i].second));
+    for (int i = 0; i < plan->part_count; i++) {
+        const struct retort_plan_part *part = &plan->parts[i];
+        json_array_append_new(parts, json_pack("{s:s, s:i, s:i, s:I, s:f, s:f}", "part", part->part,
+                                               "epochs", part->epochs, "batch", part->batch,
+                                               "steps", (json_int_t)part->steps, "ms",
+                                               part->step_seconds * 1e3, "seconds", part->seconds));
+    }
+    json_t *all =
+        json_pack("{s:s, s:o, s:o, s:{s:f, s:f}, s:o, s:o, s:f}", "folder", plan->folder, "teacher",
+                  network_object(networks->teacher), "student", network_object(networks->student),
+                  "ratio", "parameters", networks->parameters, "macs", networks->macs, "pairs",
+                  pairs, "parts", parts, "seconds", plan->seconds);
+    json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(all);
+}
+
+int dry_run(const struct retort_run_options *options, bool json)
+{
+    struct retort_plan plan;
+    struct networks networks = {0};
+    if (retort_plan(options, &plan) != RETORT_OK)
+        return report_failure();
+    int code = EXIT_OK;
+    if (open_networks(&plan, &networks) == RETORT_OK)
+        (json ? print_json : print_text)(&plan, &networks);
+    else
+        code = report_failure();
+    retort_network_close(networks.teacher);
+    retort_network_close(networks.student);
+    retort_plan_release(&plan);
+    return code;
+}

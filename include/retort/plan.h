@@ -1,0 +1,53 @@
+/* plan.h - what a run would do and how long it would take, found out without doing it.
+ *
+ *     struct retort_plan plan;
+ *     struct retort_run_options options = {.recipe = "recipes/demo.yaml"};
+ *     if (retort_plan(&options, &plan) != RETORT_OK) ...
+ *     retort_plan_release(&plan);
+ *
+ * Everything that retort_run checks before it trains is checked here too; nothing is written. */
+#ifndef RETORT_PLAN_H
+#define RETORT_PLAN_H
+
+#include "retort/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { RETORT_PLAN_PARTS = 3 };
+
+struct retort_plan_part {
+    const char *part; /* "teacher-1", "baseline", "student"; static */
+    int epochs, batch;
+    long steps;          /* in an epoch */
+    double step_seconds; /* mean of a few steps, run on this machine */
+    double seconds;      /* of all steps; evaluation and saving are not counted */
+};
+
+struct retort_plan_pair {
+    char *first, *second; /* names of taps */
+};
+
+struct retort_plan {
+    char *recipe;            /* resolved, YAML */
+    char *folder;            /* where the run would go */
+    char *teacher, *student; /* networks or model files, for retort_network_open with: */
+    int classes, input[3];
+    int pair_count; /* of taps whose Gram matrices are compared */
+    struct retort_plan_pair *pairs;
+    int part_count; /* that were asked for and are trained */
+    struct retort_plan_part parts[RETORT_PLAN_PARTS];
+    double seconds; /* of all parts */
+};
+
+/* options: as for retort_run; listener and resume are not looked at. Takes a few seconds: it loads
+ * the data and times a few steps of each part. Release the plan with retort_plan_release. */
+RETORT_API enum retort_status retort_plan(const struct retort_run_options *options,
+                                          struct retort_plan *plan);
+RETORT_API void retort_plan_release(struct retort_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,416 @@
+/* test_resume.c - a run that was stopped anywhere and went on ends with the same bytes as one that
+ * was not; and what retort_run refuses to begin or to go on with. */
+#include "support.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "nn/model.h"
+#include "retort/plan.h"
+#include "retort/run.h"
+#include "tiny.h"
+
+enum { EPOCHS = 2, STEPS = 3, PARTS = 3, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
+/* What the listener sees of a whole run: each part begins, ends, and has epochs of steps. */
+enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) };
+
+static const char *const files[] = {"teacher-1.safetensors", "baseline.safetensors",
+                                    "student.safetensors", "recipe.yaml"};
+
+static const char *write_recipe(void)
+{
+    char text[1024];
+    const char *path = support_path("recipe.yaml");
+    snprintf(text, sizeof(text),
+             "name: tiny\n"
+             "threads: 1\n"
+             "data: {set: fashion-mnist, path: %s, pad: 2}\n"
+             "teacher: {network: \"resnet:depth=8,widths=16-16-16-16\", train: {epochs: %d, batch: "
+             "%d}}\n"
+             "student: {network: \"resnet:depth=8,widths=16-16-16-16\", train: {batch: %d}}\n"
+             "distill: {stages: [{epochs: %d, losses: {ce: {}, kl: {}, gram: {}}}]}\n",
+             tiny_folder(TRAIN_IMAGES, TEST_IMAGES), EPOCHS, BATCH, BATCH, EPOCHS);
+    assert_ok(file_write(path, text, strlen(text)));
+    return path;
+}
+
+/* Stops after so many events; 0: never. */
+struct stop {
+    int after, seen;
+};
+
+static int listen_until(void *context, const struct retort_progress *progress)
+{
+    struct stop *stop = context;
+    assert_non_null(progress->part);
+    return ++stop->seen == stop->after;
+}
+
+static enum retort_status run(const char *folder, unsigned parts, bool resume, struct stop *stop)
+{
+    struct retort_run_result result;
+    const struct retort_run_options options = {.recipe = write_recipe(),
+                                               .folder = folder,
+                                               .parts = parts,
+                                               .resume = resume,
+                                               .listener = stop ? listen_until : NULL,
+                                               .context = stop};
+    TRY(retort_run(&options, &result));
+    assert_string_equal(result.folder, folder);
+    retort_run_release(&result);
+    return RETORT_OK;
+}
+
+static void assert_stopped(const char *folder, bool resume, int after)
+{
+    struct stop stop = {after, 0};
+    assert_fails(run(folder, 0, resume, &stop), RETORT_STOPPED, "stopped");
+    assert_int_equal(stop.seen, after);
+}
+
+/* Each epoch of each part once, in order. */
+static void assert_metrics_are_whole(const char *folder)
+{
+    static const char *const parts[] = {"teacher-1", "baseline", "student"};
+    char *path = file_join(folder, "metrics.jsonl");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    for (int part = 0; part < PARTS; part++)
+        for (int epoch = 1; epoch <= EPOCHS; epoch++) {
+            json_t *line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL);
+            assert_non_null(line);
+            assert_string_equal(json_string_value(json_object_get(line, "part")), parts[part]);
+            assert_int_equal(json_integer_value(json_object_get(line, "epoch")), epoch);
+            json_decref(line);
+        }
+    assert_int_equal(fgetc(file), '\n');
+    assert_int_equal(fgetc(file), EOF);
+    fclose(file);
+    free(path);
+}
+
+/* run.json without what depends on the day: how fast it was. */
+static json_t *summary_of(const char *folder)
+{
+    char *path = file_join(folder, "run.json");
+    json_t *summary = json_load_file(path, 0, NULL);
+    assert_non_null(summary);
+    json_object_del(json_array_get(json_object_get(summary, "teachers"), 0), "images_per_second");
+    json_object_del(json_object_get(summary, "baseline"), "images_per_second");
+    json_object_del(json_object_get(summary, "student"), "images_per_second");
+    free(path);
+    return summary;
+}
+
+static void assert_equal_runs(const char *a, const char *b)
+{
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char *first = file_join(a, files[i]), *second = file_join(b, files[i]);
+        tiny_assert_equal_files(first, second);
+        free(first);
+        free(second);
+    }
+    json_t *first = summary_of(a), *second = summary_of(b);
+    assert_true(json_equal(first, second));
+    json_decref(first);
+    json_decref(second);
+    assert_metrics_are_whole(b);
+}
+
+/* The run that nobody stopped, made once. */
+static const char *whole_run(void)
+{
+    static char folder[256];
+    struct stop never = {0, 0};
+    if (folder[0])
+        return folder;
+    snprintf(folder, sizeof(folder), "%s", support_path("whole"));
+    assert_ok(run(folder, 0, false, &never));
+    assert_int_equal(never.seen, EVENTS);
+    assert_metrics_are_whole(folder);
+    return folder;
+}
+
+/* ---- stopping and going on ---- */
+
+static void a_run_stopped_after_any_event_ends_the_same(void **state)
+{
+    char name[32], folder[256];
+    for (int after = 1; after <= EVENTS; after++) {
+        snprintf(name, sizeof(name), "stopped-%d", after);
+        snprintf(folder, sizeof(folder), "%s", support_path(name));
+        assert_stopped(folder, false, after);
+        assert_ok(run(folder, 0, true, NULL));
+        assert_equal_runs(whole_run(), folder);
+    }
+}
+
+/* Stopped again and again, a few steps each time; the epoch that was going on is done again. */
+static void a_run_stopped_many_times_ends_the_same(void **state)
+{
+    char folder[256];
+    int runs = 0;
+    snprintf(folder, sizeof(folder), "%s", support_path("halting"));
+    for (enum retort_status status = RETORT_STOPPED; status == RETORT_STOPPED; runs++) {
+        struct stop stop = {STEPS + 4, 0};
+        status = run(folder, 0, runs > 0, &stop);
+        assert_true(status == RETORT_OK || status == RETORT_STOPPED);
+        assert_true(runs < 30);
+    }
+    assert_true(runs > 3);
+    assert_equal_runs(whole_run(), folder);
+}
+
+static void a_finished_run_may_be_resumed(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("again"));
+    assert_ok(run(folder, 0, false, NULL));
+    assert_ok(run(folder, 0, true, NULL));
+    assert_equal_runs(whole_run(), folder);
+}
+
+static void training_then_distilling_is_the_whole_run(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("halves"));
+    assert_ok(run(folder, RETORT_TEACHERS | RETORT_BASELINE, false, NULL));
+    assert_ok(run(folder, RETORT_STUDENT, true, NULL));
+    assert_equal_runs(whole_run(), folder);
+    assert_ok(run(folder, RETORT_TEACHERS, true, NULL)); /* forgets nothing */
+    assert_equal_runs(whole_run(), folder);
+}
+
+static void a_lost_state_costs_an_epoch_and_no_more(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("lost"));
+    assert_stopped(folder, false, 2 + STEPS + 1);
+    char *path = file_join(folder, "state/current.safetensors");
+    assert_true(file_exists(path));
+    assert_ok(file_remove(path));
+    free(path);
+    assert_ok(run(folder, 0, true, NULL));
+    assert_equal_runs(whole_run(), folder);
+}
+
+/* ---- what is refused ---- */
+
+static void a_folder_with_a_run_is_refused_without_resume(void **state)
+{
+    assert_fails(run(whole_run(), 0, false, NULL), RETORT_INVALID, "holds a run already");
+}
+
+static enum retort_status run_with(const char *folder, const char *override, bool resume)
+{
+    struct retort_run_result result;
+    const struct retort_run_options options = {.recipe = write_recipe(),
+                                               .overrides = &override,
+                                               .override_count = 1,
+                                               .folder = folder,
+                                               .resume = resume};
+    TRY(retort_run(&options, &result));
+    retort_run_release(&result);
+    return RETORT_OK;
+}
+
+static void another_recipe_is_refused_and_its_line_named(void **state)
+{
+    assert_fails(run_with(whole_run(), "seed=2", true), RETORT_INVALID,
+                 "recipe.yaml:2: the run was begun with another recipe");
+}
+
+static void distilling_without_a_teacher_is_refused_and_leaves_nothing(void **state)
+{
+    const char *folder = support_path("teacherless");
+    assert_fails(run(folder, RETORT_STUDENT, false, NULL), RETORT_INVALID,
+                 "teacher-1.safetensors is not there");
+    assert_false(file_exists(folder));
+}
+
+static void a_damaged_state_is_refused(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("damaged"));
+    assert_stopped(folder, false, 2 + STEPS + 1);
+    char *path = file_join(folder, "state/current.safetensors");
+    assert_ok(file_write(path, "rubbish", 7));
+    assert_fails(run(folder, 0, true, NULL), RETORT_FORMAT, "state/current.safetensors");
+    free(path);
+}
+
+static void a_model_of_another_network_in_the_folder_is_refused(void **state)
+{
+    struct graph graph = {0};
+    struct model model;
+    const char *folder = support_path("foreign");
+    assert_ok(file_make_folder(folder));
+    assert_ok(network_build("resnet:depth=8", 10, (struct shape){1, 32, 32}, &graph));
+    assert_ok(model_create(&graph, &model));
+    char *path = file_join(folder, "teacher-1.safetensors");
+    assert_ok(model_save(&model, path));
+    assert_fails(run(folder, 0, false, NULL), RETORT_INVALID,
+                 "holds resnet:depth=8, the recipe wants resnet:depth=8,widths=16-16-16-16");
+    model_release(&model);
+    free(path);
+}
+
+static void folders_that_cannot_be_are_refused(void **state)
+{
+    const char *file = support_path("a-file");
+    assert_ok(file_write(file, "x", 1));
+    assert_fails(run(file, 0, false, NULL), RETORT_IO, "a folder was wanted");
+    assert_fails(run("", 0, false, NULL), RETORT_INVALID, "nothing found");
+}
+
+/* A limit on the size of files stands for a disk that is full: the model no longer fits, the run
+ * ends with a sentence, nothing half-written is left, and with room again it goes on. */
+static void a_full_disk_stops_the_run_and_does_no_harm(void **state)
+{
+    char folder[256];
+    struct rlimit unlimited, small;
+    snprintf(folder, sizeof(folder), "%s", support_path("full"));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    small = (struct rlimit){60000, unlimited.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    enum retort_status status = run(folder, 0, false, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    assert_fails(status, RETORT_IO, "full/state/current.safetensors");
+    char *states = file_join(folder, "state");
+    assert_int_equal(rmdir(states), 0); /* it is empty */
+    free(states);
+    assert_ok(run(folder, 0, true, NULL));
+    assert_equal_runs(whole_run(), folder);
+}
+
+/* ---- teachers from files ---- */
+
+static enum retort_status run_with_teacher(const char *folder, const char *teacher)
+{
+    char weights[512];
+    struct retort_run_result result;
+    snprintf(weights, sizeof(weights), "teacher.weights=%s", teacher);
+    const char *const overrides[] = {"teacher.network=", weights};
+    const struct retort_run_options options = {
+        .recipe = write_recipe(), .overrides = overrides, .override_count = 2, .folder = folder};
+    TRY(retort_run(&options, &result));
+    assert_int_equal(result.count, 3);
+    assert_string_equal(result.models[0].path, teacher);
+    retort_run_release(&result);
+    return RETORT_OK;
+}
+
+static void a_teacher_from_a_file_teaches_the_same(void **state)
+{
+    char folder[256];
+    char *teacher = file_join(whole_run(), "teacher-1.safetensors");
+    snprintf(folder, sizeof(folder), "%s", support_path("given"));
+    assert_ok(run_with_teacher(folder, teacher));
+    char *a = file_join(whole_run(), "student.safetensors"),
+         *b = file_join(folder, "student.safetensors"),
+         *none = file_join(folder, "teacher-1.safetensors");
+    tiny_assert_equal_files(a, b);
+    assert_false(file_exists(none));
+    free(a);
+    free(b);
+    free(none);
+    free(teacher);
+}
+
+static void assert_refused(const char *network, int classes, float mean, const char *text)
+{
+    struct graph graph = {0};
+    struct model model;
+    const char *path = support_path("odd.safetensors"), *folder = support_path("odd");
+    assert_ok(network_build(network, classes, (struct shape){1, 32, 32}, &graph));
+    assert_ok(model_create(&graph, &model));
+    model.mean[0] = mean;
+    assert_ok(model_save(&model, path));
+    model_release(&model);
+    assert_fails(run_with_teacher(folder, path), RETORT_INVALID, text);
+    assert_non_null(strstr(retort_message(), "recipe.yaml:4: teacher.weights: "));
+    assert_non_null(strstr(retort_message(), "odd.safetensors: "));
+    assert_false(file_exists(folder));
+}
+
+static void a_teacher_that_does_not_fit_is_refused(void **state)
+{
+    assert_refused("resnet:depth=8", 7, 0, "has 7 classes, the data set fashion-mnist has 10");
+    assert_refused("resnet:depth=8,input=3x32x32", 10, 0, "takes images of 3x32x32");
+    assert_refused("resnet:depth=8", 10, 0.9f, "normalised with mean 0.9000");
+    assert_fails(run_with_teacher(support_path("odd"), "/nowhere/t.safetensors"), RETORT_IO,
+                 "teacher.weights: /nowhere/t.safetensors");
+}
+
+/* ---- the plan ---- */
+
+static void a_plan_tells_what_a_run_does_and_writes_nothing(void **state)
+{
+    struct retort_plan plan;
+    const char *folder = support_path("planned");
+    const struct retort_run_options options = {.recipe = write_recipe(), .folder = folder};
+    assert_ok(retort_plan(&options, &plan));
+    assert_false(file_exists(folder));
+    assert_string_equal(plan.folder, folder);
+    assert_string_equal(plan.teacher, "resnet:depth=8,widths=16-16-16-16");
+    assert_int_equal(plan.classes, 10);
+    assert_int_equal(plan.pair_count, 6);
+    assert_string_equal(plan.pairs[0].first, "stem");
+    assert_string_equal(plan.pairs[5].second, "stage3");
+    assert_int_equal(plan.part_count, PARTS);
+    for (int i = 0; i < PARTS; i++) {
+        assert_int_equal(plan.parts[i].epochs, EPOCHS);
+        assert_int_equal(plan.parts[i].steps, STEPS);
+        assert_int_equal(plan.parts[i].batch, BATCH);
+        assert_true(plan.parts[i].step_seconds > 0);
+        assert_true(plan.parts[i].seconds >= plan.parts[i].step_seconds * STEPS);
+    }
+    char *path = file_join(whole_run(), "recipe.yaml");
+    struct file_bytes recipe;
+    assert_ok(file_read(path, 1 << 16, &recipe));
+    assert_string_equal(plan.recipe, (const char *)recipe.data);
+    free(recipe.data);
+    free(path);
+    retort_plan_release(&plan);
+}
+
+static void a_plan_knows_the_parts_that_are_asked_for(void **state)
+{
+    struct retort_plan plan;
+    const struct retort_run_options options = {.recipe = write_recipe(), .parts = RETORT_STUDENT};
+    assert_ok(retort_plan(&options, &plan));
+    assert_string_equal(plan.folder, "runs/tiny");
+    assert_int_equal(plan.part_count, 1);
+    assert_string_equal(plan.parts[0].part, "student");
+    retort_plan_release(&plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_stopped_after_any_event_ends_the_same),
+        cmocka_unit_test(a_run_stopped_many_times_ends_the_same),
+        cmocka_unit_test(a_finished_run_may_be_resumed),
+        cmocka_unit_test(training_then_distilling_is_the_whole_run),
+        cmocka_unit_test(a_lost_state_costs_an_epoch_and_no_more),
+        cmocka_unit_test(a_folder_with_a_run_is_refused_without_resume),
+        cmocka_unit_test(another_recipe_is_refused_and_its_line_named),
+        cmocka_unit_test(distilling_without_a_teacher_is_refused_and_leaves_nothing),
+        cmocka_unit_test(a_damaged_state_is_refused),
+        cmocka_unit_test(a_model_of_another_network_in_the_folder_is_refused),
+        cmocka_unit_test(folders_that_cannot_be_are_refused),
+        cmocka_unit_test(a_full_disk_stops_the_run_and_does_no_harm),
+        cmocka_unit_test(a_teacher_from_a_file_teaches_the_same),
+        cmocka_unit_test(a_teacher_that_does_not_fit_is_refused),
+        cmocka_unit_test(a_plan_tells_what_a_run_does_and_writes_nothing),
+        cmocka_unit_test(a_plan_knows_the_parts_that_are_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
