@@ -4,9 +4,9 @@
  * malloc and its kin are interposed by this program and handed on to the C library. While a step is
  * watched each call is noted with its caller. Callers in this program (retort is linked into it)
  * and in the OpenMP library must not appear. oneDNN builds small argument tables for every
- * primitive that it runs, and its matrix product, which linear layers use, a workspace of 72 KB:
- * its calls and those of the C++ library are bounded in number and size, and whatever they take in
- * a step they give back in it.
+ * primitive that it runs, and its matrix product, which linear layers use, a workspace (72 KB with
+ * AVX-512): its calls and those of the C++ library are bounded in number and size, and whatever
+ * they take in a step they give back in it.
  *
  * Two threads, always: GNU's OpenMP library makes a record of 2 KB anew whenever the number of
  * threads changes from one parallel region to the next, as oneDNN may do with three or more. */
@@ -26,7 +26,7 @@
 
 /* Of oneDNN and the C++ library: bytes of one piece, bytes in all, pieces per step of an executor.
  */
-enum { LARGEST_PIECE = 128 << 10, MOST_BYTES = 1 << 20, PIECES = 6 };
+enum { LARGEST_PIECE = 1 << 20, MOST_BYTES = 4 << 20, PIECES = 6 };
 
 /* ---- watching ---- */
 
