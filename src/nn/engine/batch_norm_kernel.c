@@ -1,249 +1,17 @@
 /* batch_norm_kernel.c - see the header for what is computed.
  *
- * The unit of work is a run: one image's map of one block of channels, h * w * block numbers in a
- * row. Each pass goes over all runs in parallel; between two passes the sums of the runs are put
- * together. Blocks of channels are taken in groups of about GROUP_BYTES, so that the second pass
- * finds in the cache what the first one read. */
+ * The unit of work is a run (batch_norm_run.h). Each pass goes over all runs in parallel; between
+ * two passes the sums of the runs are put together. Blocks of channels are taken in groups of about
+ * GROUP_BYTES, so that the second pass finds in the cache what the first one read. */
 #include "nn/engine/batch_norm_kernel.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 
-#include "base/cpu.h"
-#include "nn/vector.h"
+#include "nn/engine/batch_norm_run.h"
 
-enum { GROUP_BYTES = 8 << 20, SUMS = 2 * LANES };
-
-/* What the passes read of a block of channels, each for every lane: y = x * a + b;
- * dx = g * p + x * q + r. */
-enum { A, B, MEAN, P, Q, R, COEFFICIENTS };
-
-KERNEL_INLINE vector coefficient(const float *coefficients, int which)
-{
-    return vector_load(PRECISION_F32, coefficients, (size_t)which * LANES, LANES);
-}
-
-/* ---- one run, one instruction-set level ---- */
-
-/* Sums of x - x0 and its square, x0 being the run's first position: no cancellation when the mean
- * is large. sums: LANES of x - x0, LANES of squares. */
-KERNEL_INLINE void run_sums(enum precision type, int block, const void *x, size_t count,
-                            float *sums, float *first)
-{
-    vector head = vector_load(type, x, 0, block);
-    for (int i = 0; i < block; i++)
-        first[i] = head[i];
-    vector x0 = vector_channels(first, block);
-    vector s0 = {0}, s1 = {0}, q0 = {0}, q1 = {0};
-    size_t at = 0;
-    for (; at + 2 * LANES <= count; at += 2 * LANES) {
-        vector d0 = vector_load(type, x, at, LANES) - x0;
-        vector d1 = vector_load(type, x, at + LANES, LANES) - x0;
-        s0 += d0;
-        s1 += d1;
-        q0 += d0 * d0;
-        q1 += d1 * d1;
-    }
-    for (; at + LANES <= count; at += LANES) {
-        vector d = vector_load(type, x, at, LANES) - x0;
-        s0 += d;
-        q0 += d * d;
-    }
-    if (at < count) {
-        vector d = vector_load(type, x, at, (int)(count - at)) - x0;
-        for (int i = (int)(count - at); i < LANES; i++)
-            d[i] = 0;
-        s0 += d;
-        q0 += d * d;
-    }
-    s0 += s1;
-    q0 += q1;
-    memcpy(sums, &s0, sizeof(s0));
-    memcpy(sums + LANES, &q0, sizeof(q0));
-}
-
-/* The loops below run over whole vectors and treat the half vector that may be left apart, so that
- * the number of lanes is a constant where it matters. */
-#define EACH_VECTOR(count, body)                                                                   \
-    do {                                                                                           \
-        size_t at = 0;                                                                             \
-        for (; at + LANES <= (count); at += LANES) {                                               \
-            enum { lanes = LANES };                                                                \
-            body;                                                                                  \
-        }                                                                                          \
-        if (at < (count)) {                                                                        \
-            const int lanes = (int)((count)-at);                                                   \
-            body;                                                                                  \
-        }                                                                                          \
-    } while (0)
-
-KERNEL_INLINE void run_apply(enum precision type, bool relu, const void *x, const void *residual,
-                             void *y, size_t count, const float *coefficients)
-{
-    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
-    EACH_VECTOR(count, {
-        vector v = vector_load(type, x, at, lanes) * a + b;
-        if (residual)
-            v += vector_load(type, residual, at, lanes);
-        vector_store(type, y, at, lanes, relu ? vector_relu(v) : v);
-    });
-}
-
-/* The gradient before normalisation at one place: all diffs, cut where the ReLU cut. */
-KERNEL_INLINE vector masked(enum precision type, bool relu, const void *const *diffs,
-                            int diff_count, const void *y, vector x, vector a, vector b, size_t at,
-                            int lanes)
-{
-    vector g = vector_load(type, diffs[0], at, lanes);
-    if (diff_count > 1)
-        g += vector_load(type, diffs[1], at, lanes);
-    for (int i = 2; i < diff_count; i++)
-        g += vector_load(type, diffs[i], at, lanes);
-    if (!relu)
-        return g;
-    return vector_where_positive(y ? vector_load(type, y, at, lanes) : x * a + b, g);
-}
-
-/* Sums of g and of g (x - mean); stores g when wanted. */
-KERNEL_INLINE void run_backward_sums(enum precision type, bool relu, const void *const *diffs,
-                                     int diff_count, const void *y, const void *x, void *g_out,
-                                     size_t count, const float *coefficients, float *sums)
-{
-    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
-    const vector mean = coefficient(coefficients, MEAN);
-    vector s = {0}, p = {0};
-    EACH_VECTOR(count, {
-        vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, diff_count, y, v, a, b, at, lanes);
-        if (g_out)
-            vector_store(type, g_out, at, lanes, g);
-        s += g;
-        p += g * (v - mean);
-    });
-    memcpy(sums, &s, sizeof(s));
-    memcpy(sums + LANES, &p, sizeof(p));
-}
-
-KERNEL_INLINE void run_backward_apply(enum precision type, bool relu, const void *const *diffs,
-                                      const void *y, const void *x, void *dx, size_t count,
-                                      const float *coefficients)
-{
-    const vector a = coefficient(coefficients, A), b = coefficient(coefficients, B);
-    const vector p = coefficient(coefficients, P), q = coefficient(coefficients, Q);
-    const vector r = coefficient(coefficients, R);
-    EACH_VECTOR(count, {
-        vector v = vector_load(type, x, at, lanes);
-        vector g = masked(type, relu, diffs, 1, y, v, a, b, at, lanes);
-        vector_store(type, dx, at, lanes, g * p + v * q + r);
-    });
-}
-
-/* ---- the levels ---- */
-
-/* One run's operands, offset to the run. */
-struct run {
-    enum precision type;
-    bool relu;
-    int block, diff_count;
-    size_t count;
-    const void *x, *y, *residual, *diffs[BATCH_NORM_DIFFS];
-    void *out, *g;
-    const float *c; /* coefficients of its block */
-    float *sums, *first;
-};
-
-KERNEL_INLINE void sums_any(const struct run *r)
-{
-    if (r->type == PRECISION_BF16)
-        run_sums(PRECISION_BF16, r->block, r->x, r->count, r->sums, r->first);
-    else
-        run_sums(PRECISION_F32, r->block, r->x, r->count, r->sums, r->first);
-}
-
-#define BY_RELU(r, call)                                                                           \
-    do {                                                                                           \
-        if ((r)->relu) {                                                                           \
-            bool relu = true;                                                                      \
-            call;                                                                                  \
-        } else {                                                                                   \
-            bool relu = false;                                                                     \
-            call;                                                                                  \
-        }                                                                                          \
-    } while (0)
-
-#define BY_TYPE(r, call)                                                                           \
-    do {                                                                                           \
-        if ((r)->type == PRECISION_BF16) {                                                         \
-            const enum precision type = PRECISION_BF16;                                            \
-            BY_RELU(r, call);                                                                      \
-        } else {                                                                                   \
-            const enum precision type = PRECISION_F32;                                             \
-            BY_RELU(r, call);                                                                      \
-        }                                                                                          \
-    } while (0)
-
-KERNEL_INLINE void apply_any(const struct run *r)
-{
-    if (r->residual)
-        BY_TYPE(r, run_apply(type, relu, r->x, r->residual, r->out, r->count, r->c));
-    else
-        BY_TYPE(r, run_apply(type, relu, r->x, NULL, r->out, r->count, r->c));
-}
-
-/* The common cases are compiled apart: one gradient through a batch norm + ReLU; two that meet at a
- * residual sum. */
-KERNEL_INLINE void backward_sums_any(const struct run *r)
-{
-    if (r->diff_count == 1 && !r->g && !r->y)
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, NULL, r->x, NULL, r->count, r->c,
-                                     r->sums));
-    else if (r->diff_count == 2 && r->g && r->y)
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 2, r->y, r->x, r->g, r->count, r->c,
-                                     r->sums));
-    else
-        BY_TYPE(r, run_backward_sums(type, relu, r->diffs, r->diff_count, r->y, r->x, r->g,
-                                     r->count, r->c, r->sums));
-}
-
-KERNEL_INLINE void backward_apply_any(const struct run *r)
-{
-    if (r->y)
-        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, r->y, r->x, r->out, r->count, r->c));
-    else
-        BY_TYPE(r, run_backward_apply(type, relu, r->diffs, NULL, r->x, r->out, r->count, r->c));
-}
-
-struct run_kernels {
-    void (*sums)(const struct run *), (*apply)(const struct run *);
-    void (*backward_sums)(const struct run *), (*backward_apply)(const struct run *);
-};
-
-#define DEFINE_LEVEL(level, features)                                                              \
-    CPU_TARGET(features) static void sums_##level(const struct run *r)                             \
-    {                                                                                              \
-        sums_any(r);                                                                               \
-    }                                                                                              \
-    CPU_TARGET(features) static void apply_##level(const struct run *r)                            \
-    {                                                                                              \
-        apply_any(r);                                                                              \
-    }                                                                                              \
-    CPU_TARGET(features) static void backward_sums_##level(const struct run *r)                    \
-    {                                                                                              \
-        backward_sums_any(r);                                                                      \
-    }                                                                                              \
-    CPU_TARGET(features) static void backward_apply_##level(const struct run *r)                   \
-    {                                                                                              \
-        backward_apply_any(r);                                                                     \
-    }
-CPU_LEVELS(DEFINE_LEVEL)
-
-static const struct run_kernels levels[] = {
-#define LEVEL_ROW(level, features)                                                                 \
-    {sums_##level, apply_##level, backward_sums_##level, backward_apply_##level},
-    CPU_LEVELS(LEVEL_ROW)};
-
-/* ---- whole maps ---- */
+enum { GROUP_BYTES = 8 << 20 };
 
 struct plane {
     int blocks, runs;    /* of channels; images */
@@ -404,7 +172,7 @@ static struct share share_of(const struct plane *plane, int from, int to)
 static void forward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                           const struct batch_norm_forward *data, int from, int to)
 {
-    const struct run_kernels *kernels = &levels[cpu_level()];
+    const struct run_kernels *kernels = batch_norm_run_kernels();
 #pragma omp parallel
     {
         const struct share share = share_of(plane, from, to);
@@ -445,7 +213,7 @@ void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch
 void batch_norm_apply(const struct batch_norm_shape *shape, const void *x, const void *residual,
                       void *y, const float *a, const float *b)
 {
-    const struct run_kernels *kernels = &levels[cpu_level()];
+    const struct run_kernels *kernels = batch_norm_run_kernels();
     const struct plane plane = plane_of(&shape->map);
     const int block = shape->map.block;
 #pragma omp parallel for collapse(2) schedule(static)
@@ -532,7 +300,7 @@ static struct run backward_run(const struct batch_norm_shape *shape, const struc
 static void backward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                            const struct batch_norm_backward *data, int from, int to)
 {
-    const struct run_kernels *kernels = &levels[cpu_level()];
+    const struct run_kernels *kernels = batch_norm_run_kernels();
 #pragma omp parallel
     {
         const struct share share = share_of(plane, from, to);

@@ -1,0 +1,109 @@
+#!/bin/sh
+# run.sh RETORT RECIPES - a whole run: its files, its summary, its parts one by one, and what --dry-run
+# says of it and of the recipes that come with the program.
+# shellcheck source=tests/cli/common.sh
+. "$(dirname "$0")/common.sh"
+recipes=$2
+make_data
+write_recipe "$folder/r.yaml"
+
+# top1 PART: of run.json.
+top1() {
+    awk -v part="\"$2\":" '$1 == part { there = 1 } there && $1 == "\"top1\":" { print $2 + 0; exit }' "$1/run.json"
+}
+
+# ---- a dry run ----
+
+expect 0 'Gram pairs: stem-stage1' run "$folder/r.yaml" --out "$folder/run" --dry-run
+for text in 'teacher: resnet' 'student: resnet' 'tap stage3' 'teacher/student: 1.00x' 'steps/epoch' \
+    'measured by a few steps' "folder: $folder/run"; do
+    grep -qF "$text" "$folder/out" || fail "--dry-run: \"$text\" wanted: $(cat "$folder/out")"
+done
+expect 0 '"pairs":[["stem","stage1"]' run "$folder/r.yaml" --dry-run --json
+grep -q '"parts":\[{"part":"teacher-1","epochs":2,"batch":8,"steps":5,' "$folder/out" ||
+    fail "--dry-run --json: $(cat "$folder/out")"
+[ ! -e "$folder/run" ] || fail "--dry-run made the folder"
+
+# ---- the whole run ----
+
+expect 0 'gain: ' run "$folder/r.yaml" --out "$folder/run"
+grep -q '^student 2/2 ' "$folder/err" || fail "no line about the last epoch: $(cat "$folder/err")"
+for file in recipe.yaml run.json metrics.jsonl teacher-1.safetensors baseline.safetensors \
+    student.safetensors; do
+    [ -s "$folder/run/$file" ] || fail "no $file"
+    grep -qF "$folder/run/$file" "$folder/out" || fail "$file is not listed"
+done
+[ -z "$(find "$folder/run" -name '*.tmp')" ] || fail "temporary files are left"
+for key in name seed teachers top1 baseline student gain ratio parameters macs versions; do
+    grep -q "\"$key\":" "$folder/run/run.json" || fail "run.json: no $key"
+done
+[ "$(wc -l <"$folder/run/metrics.jsonl")" -eq 6 ] || fail "metrics.jsonl: six lines wanted"
+
+# Evaluating the file gives what the run found.
+expect 0 '"images":30' eval "$folder/run/student.safetensors" --data "fashion-mnist:$folder/data" --json --threads 1
+grep -qE '^\{"top1":[0-9.]+,"top5":[0-9.]+,"images":30,' "$folder/out" || fail "eval: $(cat "$folder/out")"
+awk -F '[:,]' -v wanted="$(top1 "$folder/run" student)" '{ exit !($2 - wanted < 0.001 && wanted - $2 < 0.001) }' \
+    "$folder/out" || fail "eval: $(cat "$folder/out"), the run found $(top1 "$folder/run" student)"
+expect 0 'top-1 ' eval "$folder/run/student.safetensors" --data "fashion-mnist:$folder/data" --threads 1 --batch 7
+expect 0 'file ' inspect "$folder/run/student.safetensors"
+
+# ---- again, and in parts ----
+
+expect 1 'holds a run already' run "$folder/r.yaml" --out "$folder/run"
+expect 1 'another recipe' run "$folder/r.yaml" --out "$folder/run" --resume --set seed=9
+expect 0 '"gain"' run "$folder/r.yaml" --out "$folder/run" --resume --json --quiet
+[ ! -s "$folder/err" ] || fail "--quiet: $(cat "$folder/err")"
+
+expect 1 'teacher-1.safetensors is not there' distill "$folder/r.yaml" --out "$folder/parts"
+[ ! -e "$folder/parts" ] || fail "a refused run left its folder"
+expect 0 'plain student' train "$folder/r.yaml" --out "$folder/parts" --quiet
+[ ! -e "$folder/parts/student.safetensors" ] || fail "train made a student"
+expect 0 'gain: ' distill "$folder/r.yaml" --out "$folder/parts" --resume --quiet
+for file in recipe.yaml teacher-1.safetensors baseline.safetensors student.safetensors; do
+    cmp "$folder/run/$file" "$folder/parts/$file" || fail "$file: parts differ from the whole"
+done
+expect 0 'gain: ' distill "$folder/r.yaml" --out "$folder/parts" --resume --quiet
+
+# A teacher from a file, next to nothing else.
+expect 0 'distilled student' distill "$folder/r.yaml" --out "$folder/given" --quiet \
+    --set teacher.network= --set "teacher.weights=$folder/run/teacher-1.safetensors"
+cmp "$folder/run/student.safetensors" "$folder/given/student.safetensors" || fail "another student"
+[ ! -e "$folder/given/teacher-1.safetensors" ] || fail "the teacher was copied"
+
+# An interrupt ends a run after its step; it goes on with --resume.
+"$retort" run "$folder/r.yaml" --out "$folder/long" --set student.train.epochs=100000 \
+    >/dev/null 2>"$folder/err" &
+process=$!
+while [ ! -e "$folder/long/baseline.safetensors" ] && ! grep -q '^baseline 1/' "$folder/err"; do
+    kill -0 "$process" 2>/dev/null || fail "the run ended: $(cat "$folder/err")"
+    sleep 0.1
+done
+kill -TERM "$process"
+code=0
+wait "$process" || code=$?
+[ "$code" -eq 1 ] || fail "an interrupted run: exit code $code"
+tail -n 1 "$folder/err" | grep -q '^retort: stopped; .*--resume' || fail "interrupt: $(tail -n 1 "$folder/err")"
+[ -s "$folder/long/state/current.safetensors" ] || fail "no state"
+
+# Output that cannot be written is a failure.
+if [ -c /dev/full ]; then
+    code=0
+    "$retort" inspect resnet:depth=8 >/dev/full 2>"$folder/err" || code=$?
+    [ "$code" -eq 1 ] || fail "/dev/full: exit code $code"
+fi
+
+# ---- the recipes that come with the program ----
+
+cd "$folder"
+for recipe in "$recipes"/*.yaml; do
+    code=0
+    "$retort" run "$recipe" --dry-run --set threads=1 >"$folder/out" 2>"$folder/err" || code=$?
+    if [ "$code" -eq 0 ]; then
+        grep -q 'training takes about' "$folder/out" || fail "$recipe: no time"
+    elif grep -qE 'nothing at its default place|No such file' "$folder/err"; then
+        echo "left out: $(cat "$folder/err")"
+    else
+        fail "$recipe: $(cat "$folder/err")"
+    fi
+done
+[ ! -e runs ] || fail "--dry-run made a folder"
