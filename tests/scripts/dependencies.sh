@@ -36,9 +36,9 @@ retort/          examples/
 '
 
 # The C library and Linux, free to all.
-system='assert.h ctype.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h math.h setjmp.h
-dlfcn.h malloc.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h time.h
-unistd.h sys/'
+system='assert.h ctype.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
+setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
+time.h unistd.h sys/'
 
 find include src cli examples tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
     awk -v folders="$folders" -v libraries="$libraries" -v system_headers="$system" '
