@@ -3,7 +3,7 @@
  * Included by one file per level, which defines LEVEL and FEATURES (what cpu.h calls it), WIDTH
  * (numbers in a vector: 4, 8 or 16) and ROWS (of a tile of one block). Everything is inlined into
  * the entry functions below, which have the level's instructions; so what is a constant in a call
- * is a constant inside. gram_reference.c is the slow twin.
+ * is a constant inside. tests/gram_reference.c is the slow twin.
  *
  * One core with 258 GFLOP/s in AVX-512 gives 245-260 in product, spread and blend and 220 in dots;
  * with AVX2 120 of 129. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "distill/gram_reference.h"
+#include "gram_reference.h"
 
 enum { MAX_TAPS = 4, MAX_PAIRS = 6 };
 

@@ -1,7 +1,7 @@
 /* gram_reference.h - the Gram loss by its formula, in double, on plain maps: slow, and the measure
  * of what is fast (gram.c). */
-#ifndef DISTILL_GRAM_REFERENCE_H
-#define DISTILL_GRAM_REFERENCE_H
+#ifndef TESTS_GRAM_REFERENCE_H
+#define TESTS_GRAM_REFERENCE_H
 
 #include "distill/gram_plan.h"
 

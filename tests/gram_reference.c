@@ -1,5 +1,5 @@
 /* gram_reference.c - the formulas at the head of gram.c, one number after the other. */
-#include "distill/gram_reference.h"
+#include "gram_reference.h"
 
 #include <stdlib.h>
 
