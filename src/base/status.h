@@ -11,8 +11,8 @@
 
 #include "retort/status.h"
 
-/* Record a sentence (truncated at about 1,000 bytes) and give the status, as a value that the compiler
- * sees is not RETORT_OK. */
+/* Record a sentence (truncated at about 1,000 bytes) and give the status, as a value that the
+ * compiler sees is not RETORT_OK. */
 #define fail(status, ...) (status_record(__VA_ARGS__), (status))
 
 /* Put "prefix: " before the recorded sentence and give the status: says where, one level up. */

@@ -1,8 +1,8 @@
 /* test_networks.c - whole networks against an outside implementation: logits, taps, every gradient,
  * running statistics, the state after three optimizer steps, and inference afterwards.
  *
- * Tolerance: MULTIPLE times what the outside float32 run lost against float64 (golden/README.md); sums
- * are taken in another order here. */
+ * Tolerance: MULTIPLE times what the outside float32 run lost against float64 (golden/README.md);
+ * sums are taken in another order here. */
 #include "golden.h"
 
 #include <math.h>
@@ -44,7 +44,8 @@ static void load_model(const struct golden *golden, const char *network, struct 
     for (int i = 0; i < model->graph.parameter_count; i++) {
         const struct parameter *p = &model->graph.parameters[i];
         snprintf(name, sizeof(name), "init.%s", p->name);
-        memcpy(model->values[i], golden_floats(golden, name, dims_of(p)), parameter_count(p) * sizeof(float));
+        memcpy(model->values[i], golden_floats(golden, name, dims_of(p)),
+               parameter_count(p) * sizeof(float));
     }
 }
 
@@ -65,7 +66,8 @@ static double cross_entropy(const float *logits, const int32_t *labels, float *d
     return loss / BATCH;
 }
 
-static void check_taps(const struct golden *golden, const struct graph *graph, const struct executor *executor)
+static void check_taps(const struct golden *golden, const struct graph *graph,
+                       const struct executor *executor)
 {
     char name[256];
     for (int i = 0; i < graph->tap_count; i++) {
@@ -79,8 +81,8 @@ static void check_taps(const struct golden *golden, const struct graph *graph, c
 }
 
 /* Every tensor of one kind, e.g. all gradients. */
-static void check_parameters(const struct golden *golden, const char *prefix, const char *group, bool trained,
-                             const struct model *model)
+static void check_parameters(const struct golden *golden, const char *prefix, const char *group,
+                             bool trained, const struct model *model)
 {
     char name[256];
     for (int i = 0; i < model->graph.parameter_count; i++) {
@@ -92,7 +94,8 @@ static void check_parameters(const struct golden *golden, const char *prefix, co
     }
 }
 
-static void train_steps(const struct golden *golden, struct model *model, int tap_count, const int *taps)
+static void train_steps(const struct golden *golden, struct model *model, int tap_count,
+                        const int *taps)
 {
     const struct executor_options options = {
         .batch = BATCH, .mode = EXECUTOR_TRAIN, .tap_count = tap_count, .taps = taps};
@@ -110,7 +113,8 @@ static void train_steps(const struct golden *golden, struct model *model, int ta
     assert_ok(model_copy(model, &gradients));
     for (int step = 1; step <= 3; step++) {
         executor_forward(executor, input, 0);
-        double loss = cross_entropy(executor_logits(executor), labels, executor_diff_logits(executor));
+        double loss =
+            cross_entropy(executor_logits(executor), labels, executor_diff_logits(executor));
         snprintf(key, sizeof(key), "loss.step%d", step);
         golden_check_number(golden, key, loss, "loss", MULTIPLE);
         if (step == 1) {
@@ -135,7 +139,8 @@ static void train_steps(const struct golden *golden, struct model *model, int ta
     executor_destroy(executor);
 }
 
-static void infer(const struct golden *golden, const struct model *model, int tap_count, const int *taps)
+static void infer(const struct golden *golden, const struct model *model, int tap_count,
+                  const int *taps)
 {
     const struct executor_options options = {
         .batch = BATCH, .mode = EXECUTOR_INFER, .tap_count = tap_count, .taps = taps};
@@ -178,7 +183,8 @@ int main(void)
 {
     struct CMUnitTest tests[sizeof(cases) / sizeof(cases[0])];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        tests[i] = (struct CMUnitTest){cases[i].golden, a_network_agrees_with_the_outside_implementation, NULL, NULL,
-                                       (void *)&cases[i]};
+        tests[i] =
+            (struct CMUnitTest){cases[i].golden, a_network_agrees_with_the_outside_implementation,
+                                NULL, NULL, (void *)&cases[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

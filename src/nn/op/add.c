@@ -2,11 +2,13 @@
 #include "nn/engine/elementwise.h"
 #include "nn/op/op.h"
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     const struct shape a = inputs[0], b = inputs[1];
     if (a.c != b.c || a.h != b.h || a.w != b.w)
-        return fail(RETORT_INVALID, "maps of %dx%dx%d and %dx%dx%d cannot be added", a.c, a.h, a.w, b.c, b.h, b.w);
+        return fail(RETORT_INVALID, "maps of %dx%dx%d and %dx%dx%d cannot be added", a.c, a.h, a.w,
+                    b.c, b.h, b.w);
     *output = a;
     return RETORT_OK;
 }

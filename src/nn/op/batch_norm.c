@@ -11,15 +11,18 @@ static const struct setting rows[] = {
     {"momentum", SETTING_NUMBER, offsetof(struct batch_norm_attributes, momentum), 0, 1, "0.1",
      "share of the new batch in the running statistics"},
 };
-static const struct setting_table table = SETTING_TABLE("batch_norm", struct batch_norm_attributes, rows);
+static const struct setting_table table =
+    SETTING_TABLE("batch_norm", struct batch_norm_attributes, rows);
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     *output = inputs[0];
     return RETORT_OK;
 }
 
-static int parameters(const void *attributes, const struct shape *inputs, struct parameter_spec *specs)
+static int parameters(const void *attributes, const struct shape *inputs,
+                      struct parameter_spec *specs)
 {
     int c = inputs[0].c;
     specs[0] = (struct parameter_spec){"weight", PARAMETER_SCALE, 1, {c}, 0};
@@ -38,21 +41,47 @@ struct notes {
 };
 
 /* The buffers of a step in the order in which its function finds them. */
-enum { F_X, F_RESIDUAL, F_Y, F_SCALE, F_SHIFT, F_RUNNING_MEAN, F_RUNNING_VAR, F_MEAN, F_INVERSE, F_SCRATCH, F_COUNT };
-enum { B_X, B_Y, B_SCALE, B_SHIFT, B_MEAN, B_INVERSE, B_G, B_DX, B_DIFF_SCALE, B_DIFF_SHIFT, B_SCRATCH, B_DIFFS };
+enum {
+    F_X,
+    F_RESIDUAL,
+    F_Y,
+    F_SCALE,
+    F_SHIFT,
+    F_RUNNING_MEAN,
+    F_RUNNING_VAR,
+    F_MEAN,
+    F_INVERSE,
+    F_SCRATCH,
+    F_COUNT
+};
+enum {
+    B_X,
+    B_Y,
+    B_SCALE,
+    B_SHIFT,
+    B_MEAN,
+    B_INVERSE,
+    B_G,
+    B_DX,
+    B_DIFF_SCALE,
+    B_DIFF_SHIFT,
+    B_SCRATCH,
+    B_DIFFS
+};
 
 static void run_forward(const struct step *step, void *const *ptr)
 {
-    batch_norm_forward(step->constants, &(struct batch_norm_forward){.x = ptr[F_X],
-                                                                     .residual = ptr[F_RESIDUAL],
-                                                                     .y = ptr[F_Y],
-                                                                     .scale = ptr[F_SCALE],
-                                                                     .shift = ptr[F_SHIFT],
-                                                                     .running_mean = ptr[F_RUNNING_MEAN],
-                                                                     .running_var = ptr[F_RUNNING_VAR],
-                                                                     .mean = ptr[F_MEAN],
-                                                                     .inverse = ptr[F_INVERSE],
-                                                                     .scratch = ptr[F_SCRATCH]});
+    batch_norm_forward(step->constants,
+                       &(struct batch_norm_forward){.x = ptr[F_X],
+                                                    .residual = ptr[F_RESIDUAL],
+                                                    .y = ptr[F_Y],
+                                                    .scale = ptr[F_SCALE],
+                                                    .shift = ptr[F_SHIFT],
+                                                    .running_mean = ptr[F_RUNNING_MEAN],
+                                                    .running_var = ptr[F_RUNNING_VAR],
+                                                    .mean = ptr[F_MEAN],
+                                                    .inverse = ptr[F_INVERSE],
+                                                    .scratch = ptr[F_SCRATCH]});
 }
 
 static void run_backward(const struct step *step, void *const *ptr)
@@ -77,11 +106,12 @@ static void run_backward(const struct step *step, void *const *ptr)
 /* Inference, where no convolution takes it in: scale and shift are loaded as factor and offset. */
 static void run_apply(const struct step *step, void *const *ptr)
 {
-    batch_norm_apply(step->constants, ptr[F_X], ptr[F_RESIDUAL], ptr[F_Y], ptr[F_SCALE], ptr[F_SHIFT]);
+    batch_norm_apply(step->constants, ptr[F_X], ptr[F_RESIDUAL], ptr[F_Y], ptr[F_SCALE],
+                     ptr[F_SHIFT]);
 }
 
-static enum retort_status place_parameters(struct builder *builder, const struct unit *unit, struct notes *notes,
-                                           int *running_mean, int *running_var)
+static enum retort_status place_parameters(struct builder *builder, const struct unit *unit,
+                                           struct notes *notes, int *running_mean, int *running_var)
 {
     const int first = builder->graph->nodes[unit->node].first_parameter;
     TRY(builder_vector(builder, first, &notes->scale, &notes->diff_scale));
@@ -144,8 +174,8 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
 
 /* Where the gradient before normalisation (g) and the source's gradient (dx) go: into contributions
  * that are ours where there are any. One contribution and no residual need no g at all. */
-static enum retort_status place_gradients(struct builder *builder, const struct unit *unit, const struct value *dst,
-                                          int *g, int *dx)
+static enum retort_status place_gradients(struct builder *builder, const struct unit *unit,
+                                          const struct value *dst, int *g, int *dx)
 {
     const size_t bytes = tensor_bytes(&dst->tensor);
     const int first = builder_own_diff(dst, 0);
@@ -181,11 +211,16 @@ static enum retort_status backward(struct builder *builder, const struct unit *u
                                    .buffer_count = B_DIFFS + dst->diff_count,
                                    .bytes = (double)passes * (double)tensor_bytes(&dst->tensor)};
     const int buffers[B_DIFFS] = {
-        [B_X] = notes->x,           [B_Y] = reads_y ? dst->buffer : NO_BUFFER,
-        [B_SCALE] = notes->scale,   [B_SHIFT] = notes->shift,
-        [B_MEAN] = notes->mean,     [B_INVERSE] = notes->inverse,
-        [B_G] = g,                  [B_DX] = dx,
-        [B_DIFF_SCALE] = notes->diff_scale, [B_DIFF_SHIFT] = notes->diff_shift,
+        [B_X] = notes->x,
+        [B_Y] = reads_y ? dst->buffer : NO_BUFFER,
+        [B_SCALE] = notes->scale,
+        [B_SHIFT] = notes->shift,
+        [B_MEAN] = notes->mean,
+        [B_INVERSE] = notes->inverse,
+        [B_G] = g,
+        [B_DX] = dx,
+        [B_DIFF_SCALE] = notes->diff_scale,
+        [B_DIFF_SHIFT] = notes->diff_shift,
         [B_SCRATCH] = scratch,
     };
     memcpy(request.buffers, buffers, sizeof(buffers));

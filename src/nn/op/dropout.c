@@ -3,11 +3,13 @@
 #include "nn/op/op.h"
 
 static const struct setting rows[] = {
-    {"rate", SETTING_NUMBER, offsetof(struct dropout_attributes, rate), 0, 0.99, "0.5", "share that is set to zero"},
+    {"rate", SETTING_NUMBER, offsetof(struct dropout_attributes, rate), 0, 0.99, "0.5",
+     "share that is set to zero"},
 };
 static const struct setting_table table = SETTING_TABLE("dropout", struct dropout_attributes, rows);
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     *output = inputs[0];
     return RETORT_OK;
@@ -43,7 +45,8 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
     const struct value *src = builder_input(builder, unit, 0);
     const bool train = builder_trains(builder);
     struct value *dst;
-    TRY(builder_output(builder, unit, src->tensor.block == 1, train ? NO_BUFFER : src->buffer, &dst));
+    TRY(builder_output(builder, unit, src->tensor.block == 1, train ? NO_BUFFER : src->buffer,
+                       &dst));
     return train ? append(builder, unit, src->buffer, dst->buffer) : RETORT_OK;
 }
 

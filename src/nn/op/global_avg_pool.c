@@ -2,7 +2,8 @@
 #include "nn/engine/pool.h"
 #include "nn/op/op.h"
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     *output = (struct shape){inputs[0].c, 1, 1};
     return RETORT_OK;

@@ -3,15 +3,16 @@
 #include "nn/op/op.h"
 
 /* A graph begins with its only input, whose shape is given: nothing is left to infer. */
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     return fail(RETORT_INVALID, "a graph has one input, its first node");
 }
 
 /* ---- how it runs ---- */
 
-/* Can all who read the input take it as it comes, plain? The kernels of a first convolution and those
- * of linear layers can. */
+/* Can all who read the input take it as it comes, plain? The kernels of a first convolution and
+ * those of linear layers can. */
 static bool stays_plain(const struct builder *builder, const struct node *input)
 {
     for (int i = 1; i < builder->graph->node_count; i++) {
@@ -25,7 +26,8 @@ static bool stays_plain(const struct builder *builder, const struct node *input)
     return true;
 }
 
-/* The caller's images are plain f32; where they may not stay so, one reorder step makes them fit. */
+/* The caller's images are plain f32; where they may not stay so, one reorder step makes them fit.
+ */
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
     const struct node *node = &builder->graph->nodes[unit->node];

@@ -8,18 +8,21 @@ static const struct setting rows[] = {
 };
 static const struct setting_table table = SETTING_TABLE("linear", struct linear_attributes, rows);
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     const struct linear_attributes *a = attributes;
     *output = (struct shape){a->out_features, 1, 1};
     return RETORT_OK;
 }
 
-static int parameters(const void *attributes, const struct shape *inputs, struct parameter_spec *specs)
+static int parameters(const void *attributes, const struct shape *inputs,
+                      struct parameter_spec *specs)
 {
     const struct linear_attributes *a = attributes;
     int features = inputs[0].c * inputs[0].h * inputs[0].w;
-    specs[0] = (struct parameter_spec){"weight", PARAMETER_WEIGHT, 2, {a->out_features, features}, features};
+    specs[0] = (struct parameter_spec){
+        "weight", PARAMETER_WEIGHT, 2, {a->out_features, features}, features};
     specs[1] = (struct parameter_spec){"bias", PARAMETER_BIAS, 1, {a->out_features}, 0};
     return 2;
 }

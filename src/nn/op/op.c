@@ -8,8 +8,7 @@ OP_KINDS(DECLARE)
 
 static const struct op *const ops[] = {
 #define ROW(name) &op_##name,
-    OP_KINDS(ROW)
-};
+    OP_KINDS(ROW)};
 
 const struct op *op_of(enum op_kind kind)
 {

@@ -2,7 +2,8 @@
 #include "nn/engine/elementwise.h"
 #include "nn/op/op.h"
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     *output = inputs[0];
     return RETORT_OK;

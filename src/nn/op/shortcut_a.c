@@ -3,21 +3,25 @@
 #include "nn/op/op.h"
 
 static const struct setting rows[] = {
-    {"out_channels", SETTING_INT, offsetof(struct shortcut_a_attributes, out_channels), 1, 65536, NULL,
-     "channels of the output; half of those added come before, half after"},
-    {"stride", SETTING_INT, offsetof(struct shortcut_a_attributes, stride), 1, 64, "2", "every stride-th position"},
+    {"out_channels", SETTING_INT, offsetof(struct shortcut_a_attributes, out_channels), 1, 65536,
+     NULL, "channels of the output; half of those added come before, half after"},
+    {"stride", SETTING_INT, offsetof(struct shortcut_a_attributes, stride), 1, 64, "2",
+     "every stride-th position"},
 };
-static const struct setting_table table = SETTING_TABLE("shortcut_a", struct shortcut_a_attributes, rows);
+static const struct setting_table table =
+    SETTING_TABLE("shortcut_a", struct shortcut_a_attributes, rows);
 
-static enum retort_status infer(const void *attributes, const struct shape *inputs, struct shape *output)
+static enum retort_status infer(const void *attributes, const struct shape *inputs,
+                                struct shape *output)
 {
     const struct shortcut_a_attributes *a = attributes;
     const struct shape in = inputs[0];
     int extra = a->out_channels - in.c;
     if (extra < 0 || extra % 2)
-        return fail(RETORT_INVALID, "%d channels from %d: an even number of channels must be added", a->out_channels,
-                    in.c);
-    *output = (struct shape){a->out_channels, (in.h + a->stride - 1) / a->stride, (in.w + a->stride - 1) / a->stride};
+        return fail(RETORT_INVALID, "%d channels from %d: an even number of channels must be added",
+                    a->out_channels, in.c);
+    *output = (struct shape){a->out_channels, (in.h + a->stride - 1) / a->stride,
+                             (in.w + a->stride - 1) / a->stride};
     return RETORT_OK;
 }
 
@@ -43,15 +47,10 @@ static struct shortcut describe(struct builder *builder, const struct unit *unit
 static enum retort_status append(struct builder *builder, const struct unit *unit, const char *kind,
                                  step_function *run, const struct shortcut *what, int from, int to)
 {
-    return builder_step(builder, builder->graph->nodes[unit->node].name,
-                        &(struct step_request){kind,
-                                               run,
-                                               what,
-                                               sizeof(*what),
-                                               {from, to},
-                                               2,
-                                               0,
-                                               (double)tensor_bytes(&what->src)});
+    return builder_step(
+        builder, builder->graph->nodes[unit->node].name,
+        &(struct step_request){
+            kind, run, what, sizeof(*what), {from, to}, 2, 0, (double)tensor_bytes(&what->src)});
 }
 
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
