@@ -1,7 +1,7 @@
 /* bench.c - retort/bench.h: steps of the three pairs on random data, timed one by one.
  *
- * The kd step is the trainer's own (train/trainer.c) without its loader, and so are the losses:
- * what is timed is what trains. */
+ * A training step is the trainer's own (train/step.c), without its loader: what is timed is what
+ * trains. */
 #include "retort/bench.h"
 
 #include <omp.h>
@@ -14,7 +14,7 @@
 #include "distill/objective.h"
 #include "nn/cost.h"
 #include "nn/engine/executor.h"
-#include "train/optimizer.h"
+#include "train/step.h"
 
 struct pair {
     const char *name, *teacher, *student;
@@ -200,22 +200,19 @@ static void close_session(struct session *session)
 
 static void step(const struct bench *bench, struct session *session)
 {
-    if (session->teacher) {
-        executor_forward(session->teacher, bench->images, 0);
-        struct teacher_view teacher = {executor_logits(session->teacher), session->teacher_taps, 1,
-                                       true};
-        objective_begin(session->objective);
-        objective_teacher(session->objective, &teacher);
-    }
-    executor_forward(session->student, bench->images, 0);
-    if (!session->objective)
+    if (!session->objective) {
+        executor_forward(session->student, bench->images, 0);
         return;
-    struct student_view student = {executor_logits(session->student), bench->labels,
-                                   executor_diff_logits(session->student), session->student_taps,
-                                   session->diff_taps};
-    objective_student(session->objective, &student);
-    executor_backward(session->student);
-    optimizer_step(&session->optimizer, 1e-4);
+    }
+    const struct train_step step = {.student = session->student,
+                                    .teacher = session->teacher,
+                                    .objective = session->objective,
+                                    .optimizer = &session->optimizer,
+                                    .student_taps = session->student_taps,
+                                    .teacher_taps = session->teacher_taps,
+                                    .diff_taps = session->diff_taps};
+    train_step_forward(&step, bench->images, bench->labels, 0);
+    train_step_backward(&step, 1e-4);
 }
 
 static int by_value(const void *a, const void *b)

@@ -8,8 +8,8 @@
 #include "data/loader.h"
 #include "nn/engine/executor.h"
 #include "train/fit.h"
-#include "train/optimizer.h"
 #include "train/schedule.h"
+#include "train/step.h"
 
 /* The maps of one network that the losses look at; those of unused taps have no data. */
 struct tapped {
@@ -34,16 +34,6 @@ struct trainer {
 
 /* ---- the step ---- */
 
-static void look_at_teacher(struct trainer *trainer, const float *images)
-{
-    executor_forward(trainer->teacher.executor, images, 0);
-    struct teacher_view view = {.logits = executor_logits(trainer->teacher.executor),
-                                .taps = trainer->teacher.taps,
-                                .share = 1,
-                                .gram = true};
-    objective_teacher(trainer->objective, &view);
-}
-
 /* How many images of the batch the logits name rightly. */
 static int count_right(const float *logits, int classes, const struct batch *batch)
 {
@@ -58,26 +48,20 @@ static int count_right(const float *logits, int classes, const struct batch *bat
     return right;
 }
 
-static enum retort_status train_step(struct trainer *trainer, const struct batch *batch, long step,
-                                     double rate, struct objective_value *value, long *right)
+static enum retort_status step_once(struct trainer *trainer, const struct batch *batch, long number,
+                                    double rate, struct objective_value *value, long *right)
 {
-    struct executor *student = trainer->student.executor;
-    struct student_view view = {.logits = executor_logits(student),
-                                .labels = batch->labels,
-                                .diff_logits = executor_diff_logits(student),
-                                .taps = trainer->student.taps,
-                                .diff_taps = trainer->diff_taps};
-    objective_begin(trainer->objective);
-    if (trainer->teacher.executor)
-        look_at_teacher(trainer, batch->images);
-    executor_forward(student, batch->images, (uint32_t)step);
-    *value = objective_student(trainer->objective, &view);
-    *right += count_right(view.logits, trainer->setup.model->graph.classes, batch);
-    executor_backward(student); /* the logits are gone afterwards */
-    optimizer_step(&trainer->optimizer, rate);
-    if (trainer->teacher.executor)
-        TRY(executor_status(trainer->teacher.executor));
-    return executor_status(student);
+    const struct train_step step = {.student = trainer->student.executor,
+                                    .teacher = trainer->teacher.executor,
+                                    .objective = trainer->objective,
+                                    .optimizer = &trainer->optimizer,
+                                    .student_taps = trainer->student.taps,
+                                    .teacher_taps = trainer->teacher.taps,
+                                    .diff_taps = trainer->diff_taps};
+    *value = train_step_forward(&step, batch->images, batch->labels, (uint32_t)number);
+    *right +=
+        count_right(executor_logits(step.student), trainer->setup.model->graph.classes, batch);
+    return train_step_backward(&step, rate);
 }
 
 static void add_value(struct objective_value *sum, const struct objective_value *value)
@@ -109,7 +93,7 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
         const long step = (long)epoch * steps + now.step - 1;
         TRY(loader_next(trainer->loader, &batch));
         now.rate = schedule_rate(trainer->setup.train, step, trainer->setup.epochs * steps);
-        TRY(train_step(trainer, &batch, step, now.rate, &value, &right));
+        TRY(step_once(trainer, &batch, step, now.rate, &value, &right));
         add_value(&sum, &value);
         if (!(value.total - value.total == 0))
             return fail(RETORT_BACKEND,

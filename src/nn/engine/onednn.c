@@ -144,14 +144,6 @@ static enum retort_status plain_desc(dnnl_data_type_t type, int rank, const int 
     return RETORT_OK;
 }
 
-enum retort_status dnn_plain(struct dnn *dnn, enum dnn_type type, int rank, const int *dims,
-                             const struct dnn_layout **layout)
-{
-    dnnl_memory_desc_t desc;
-    TRY(plain_desc(type == DNN_BF16 ? dnnl_bf16 : dnnl_f32, rank, dims, &desc));
-    return keep_layout(dnn, &desc, layout);
-}
-
 static bool is_vector(const struct tensor *tensor)
 {
     return tensor->block == 1 && tensor->h == 1 && tensor->w == 1;

@@ -44,11 +44,6 @@ bool dnn_has_bf16(void);
 
 /* ---- layouts ---- */
 
-enum dnn_type { DNN_F32, DNN_BF16 };
-
-/* Row-major, rank 1 .. 5. */
-enum retort_status dnn_plain(struct dnn *dnn, enum dnn_type type, int rank, const int *dims,
-                             const struct dnn_layout **layout);
 /* The layout of a tensor view: plain or blocked map; 1x1 plain maps count as vectors (n, c). */
 enum retort_status dnn_map(struct dnn *dnn, const struct tensor *tensor,
                            const struct dnn_layout **layout);
