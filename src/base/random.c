@@ -47,11 +47,6 @@ uint32_t random_below(const struct random_stream *stream, uint64_t index, uint32
     return (uint32_t)(((unsigned __int128)wide * limit) >> 64);
 }
 
-double random_uniform(const struct random_stream *stream, uint64_t index)
-{
-    return (random_bits(stream, index) >> 8) * 0x1p-24;
-}
-
 double random_normal(const struct random_stream *stream, uint64_t index)
 {
     uint32_t bits[4];

@@ -33,8 +33,6 @@ void random_bits4(const struct random_stream *stream, uint64_t index, uint32_t b
 uint32_t random_bits(const struct random_stream *stream, uint64_t index);
 /* Uniform in [0, limit), limit > 0; the bias is below limit / 2^64. */
 uint32_t random_below(const struct random_stream *stream, uint64_t index, uint32_t limit);
-/* Uniform in [0, 1), a multiple of 2^-24, so exact as a float. */
-double random_uniform(const struct random_stream *stream, uint64_t index);
 /* Standard normal (Box-Muller). */
 double random_normal(const struct random_stream *stream, uint64_t index);
 

@@ -30,11 +30,6 @@ static const struct {
     [SAFETENSORS_U8] = {"U8", 1},
 };
 
-size_t safetensors_size(enum safetensors_type type)
-{
-    return types[type].size;
-}
-
 const char *safetensors_type_name(enum safetensors_type type)
 {
     return types[type].name;

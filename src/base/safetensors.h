@@ -64,8 +64,6 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 enum retort_status safetensors_write(const char *path, const struct safetensor *tensors, int count,
                                      const json_t *metadata);
 
-/* Bytes of one element, and the type's name in files. */
-size_t safetensors_size(enum safetensors_type type);
 const char *safetensors_type_name(enum safetensors_type type);
 
 #endif
