@@ -64,6 +64,7 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 enum retort_status safetensors_write(const char *path, const struct safetensor *tensors, int count,
                                      const json_t *metadata);
 
+/* The name of a type in files, e.g. "F32". */
 const char *safetensors_type_name(enum safetensors_type type);
 
 #endif
