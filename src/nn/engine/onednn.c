@@ -168,6 +168,20 @@ enum retort_status dnn_map(struct dnn *dnn, const struct tensor *tensor,
     return keep_layout(dnn, &desc, layout);
 }
 
+enum retort_status dnn_blocked_weights(struct dnn *dnn, int oc, int ic, int kernel, int block,
+                                       const struct dnn_layout **plain,
+                                       const struct dnn_layout **blocked)
+{
+    const int sizes[] = {oc, ic, kernel, kernel};
+    const dnnl_dims_t wide = {oc, ic, kernel, kernel};
+    const dnnl_format_tag_t tag = block == 16 ? dnnl_OIhw16i16o : dnnl_OIhw8i8o;
+    dnnl_memory_desc_t desc;
+    TRY(plain_desc(dnnl_f32, 4, sizes, &desc));
+    TRY(keep_layout(dnn, &desc, plain));
+    CHECK(dnnl_memory_desc_init_by_tag(&desc, 4, wide, dnnl_f32, tag));
+    return keep_layout(dnn, &desc, blocked);
+}
+
 size_t dnn_bytes(const struct dnn_layout *layout)
 {
     return layout ? dnnl_memory_desc_get_size(&layout->desc) : 0;

@@ -48,6 +48,12 @@ bool dnn_has_bf16(void);
 enum retort_status dnn_map(struct dnn *dnn, const struct tensor *tensor,
                            const struct dnn_layout **layout);
 
+/* f32 weights of a square kernel: plain as files hold them, blocked (oc / block, ic / block,
+ * kernel, kernel, block of ic, block of oc). */
+enum retort_status dnn_blocked_weights(struct dnn *dnn, int oc, int ic, int kernel, int block,
+                                       const struct dnn_layout **plain,
+                                       const struct dnn_layout **blocked);
+
 size_t dnn_bytes(const struct dnn_layout *layout);
 bool dnn_equal(const struct dnn_layout *a, const struct dnn_layout *b);
 

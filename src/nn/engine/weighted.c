@@ -8,11 +8,14 @@
 
 #include "nn/cost.h"
 #include "nn/engine/elementwise.h"
+#include "nn/engine/winograd_steps.h"
 
 /* From the forward half to the backward half. */
 struct notes {
     struct dnn_weighted what;
     struct dnn_weighted_primitives made;
+    bool tiled; /* by Winograd's convolution: of `made` only the layouts are there */
+    struct winograd winograd;
     int src, weights, diff_weights, diff_bias;
 };
 
@@ -73,6 +76,36 @@ static enum retort_status add_residual(struct builder *builder, const struct uni
                             NO_BUFFER, dst->buffer);
 }
 
+static enum retort_status forward_tiled(struct builder *builder, const struct unit *unit,
+                                        const struct notes *notes, int bias,
+                                        const struct value *dst)
+{
+    const int residual =
+        unit->add >= 0 ? builder_value(builder, unit->residual)->buffer : NO_BUFFER;
+    const struct winograd_operands operands = {notes->src, notes->weights, bias, residual,
+                                               dst->buffer};
+    return winograd_forward_steps(builder, node_of(builder, unit)->name, &notes->winograd,
+                                  &operands, notes->what.relu, flops_of(builder, unit));
+}
+
+static enum retort_status forward_direct(struct builder *builder, const struct unit *unit,
+                                         const char *kind, const struct notes *notes, int bias,
+                                         const struct value *dst)
+{
+    const char *name = node_of(builder, unit)->name;
+    int weights;
+    TRY(builder_reorder(builder, name, notes->weights, notes->made.master,
+                        dnn_wanted(notes->made.forward, DNN_WEIGHTS), &weights));
+    return builder_primitive(builder, name,
+                             &(struct primitive_request){kind,
+                                                         notes->made.forward,
+                                                         notes->what.bias ? 4 : 3,
+                                                         {DNN_SRC, DNN_WEIGHTS, DNN_DST, DNN_BIAS},
+                                                         {notes->src, weights, dst->buffer, bias},
+                                                         flops_of(builder, unit),
+                                                         0});
+}
+
 enum retort_status weighted_forward(struct builder *builder, const struct unit *unit,
                                     const char *kind, const struct dnn_weighted *shape)
 {
@@ -95,28 +128,24 @@ enum retort_status weighted_forward(struct builder *builder, const struct unit *
     struct dnn_weighted *what = &notes->what;
     what->dst = dst->tensor;
     what->bias = node->parameter_count == 2 || unit->batch_norm >= 0;
-    what->sum = in_place;
-    what->relu = unit->relu >= 0 && (unit->add < 0 || in_place);
     what->train = builder_trains(builder);
     what->diff_src = what->train && builder_input(builder, unit, 0)->wants_diff;
-    TRY(dnn_weighted_create(builder->dnn, what, &notes->made));
+    notes->tiled = winograd_takes(builder, what, &notes->winograd);
+    const bool sums = in_place || notes->tiled;
+    what->sum = unit->add >= 0 && sums;
+    what->relu = unit->relu >= 0 && (unit->add < 0 || sums);
+    TRY(notes->tiled ? dnn_blocked_weights(builder->dnn, what->dst.c, what->src.c, what->kernel,
+                                           what->src.block, &notes->made.plain, &notes->made.master)
+                     : dnn_weighted_create(builder->dnn, what, &notes->made));
 
-    int bias, weights;
+    int bias;
     builder->slots[node->first_parameter].fold = unit->batch_norm;
     TRY(builder_weights(builder, node->first_parameter, &notes->made, &notes->weights,
                         &notes->diff_weights));
     TRY(place_bias(builder, unit, &bias, &notes->diff_bias));
-    TRY(builder_reorder(builder, node->name, notes->weights, notes->made.master,
-                        dnn_wanted(notes->made.forward, DNN_WEIGHTS), &weights));
-    TRY(builder_primitive(builder, node->name,
-                          &(struct primitive_request){kind,
-                                                      notes->made.forward,
-                                                      what->bias ? 4 : 3,
-                                                      {DNN_SRC, DNN_WEIGHTS, DNN_DST, DNN_BIAS},
-                                                      {notes->src, weights, dst->buffer, bias},
-                                                      flops_of(builder, unit),
-                                                      0}));
-    return unit->add >= 0 && !in_place ? add_residual(builder, unit, dst) : RETORT_OK;
+    TRY(notes->tiled ? forward_tiled(builder, unit, notes, bias, dst)
+                     : forward_direct(builder, unit, kind, notes, bias, dst));
+    return unit->add >= 0 && !what->sum ? add_residual(builder, unit, dst) : RETORT_OK;
 }
 
 /* The gradient of the source, in the type in which the source lies. */
@@ -127,11 +156,16 @@ static enum retort_status backward_data(struct builder *builder, const struct un
     struct value *src = builder_input(builder, unit, 0);
     const struct dnn_layout *from, *to;
     int weights, diff_src;
-    TRY(builder_reorder(builder, name, notes->weights, notes->made.master,
-                        dnn_wanted(notes->made.backward_data, DNN_WEIGHTS), &weights));
     TRY(dnn_map(builder->dnn, &notes->what.src, &from));
     TRY(dnn_map(builder->dnn, &src->tensor, &to));
     TRY(builder_buffer(builder, dnn_bytes(from), &diff_src));
+    if (notes->tiled) {
+        TRY(winograd_backward_data_steps(builder, name, &notes->winograd, diff, notes->weights,
+                                         diff_src, flops_of(builder, unit)));
+        return builder_add_diff(src, diff_src, false);
+    }
+    TRY(builder_reorder(builder, name, notes->weights, notes->made.master,
+                        dnn_wanted(notes->made.backward_data, DNN_WEIGHTS), &weights));
     TRY(builder_primitive(builder, name,
                           &(struct primitive_request){kind,
                                                       notes->made.backward_data,
@@ -144,25 +178,35 @@ static enum retort_status backward_data(struct builder *builder, const struct un
     return builder_add_diff(src, diff_src, false);
 }
 
+static enum retort_status backward_weights(struct builder *builder, const struct unit *unit,
+                                           const char *kind, const struct notes *notes, int diff)
+{
+    const char *name = node_of(builder, unit)->name;
+    if (notes->tiled)
+        return winograd_backward_weights_steps(builder, name, &notes->winograd, notes->src, diff,
+                                               notes->diff_weights, notes->diff_bias,
+                                               flops_of(builder, unit));
+    return builder_primitive(
+        builder, name,
+        &(struct primitive_request){kind,
+                                    notes->made.backward_weights,
+                                    notes->what.bias ? 4 : 3,
+                                    {DNN_SRC, DNN_DIFF_DST, DNN_DIFF_WEIGHTS, DNN_DIFF_BIAS},
+                                    {notes->src, diff, notes->diff_weights, notes->diff_bias},
+                                    flops_of(builder, unit),
+                                    0});
+}
+
 enum retort_status weighted_backward(struct builder *builder, const struct unit *unit,
                                      const char *kind)
 {
     const struct notes *notes = builder->notes[unit->node];
-    const char *name = node_of(builder, unit)->name;
     int diff, gate = unit->relu >= 0 ? builder_value(builder, unit->output)->buffer : NO_BUFFER;
     char *weights = arena_format(builder->arena, "%s backward weights", kind);
     char *data = arena_format(builder->arena, "%s backward data", kind);
     if (!weights || !data)
         return fail(RETORT_MEMORY, "out of memory for a step");
     TRY(builder_diff(builder, unit, gate, &diff));
-    TRY(builder_primitive(
-        builder, name,
-        &(struct primitive_request){weights,
-                                    notes->made.backward_weights,
-                                    notes->what.bias ? 4 : 3,
-                                    {DNN_SRC, DNN_DIFF_DST, DNN_DIFF_WEIGHTS, DNN_DIFF_BIAS},
-                                    {notes->src, diff, notes->diff_weights, notes->diff_bias},
-                                    flops_of(builder, unit),
-                                    0}));
+    TRY(backward_weights(builder, unit, weights, notes, diff));
     return notes->what.diff_src ? backward_data(builder, unit, data, notes, diff) : RETORT_OK;
 }
