@@ -25,6 +25,15 @@ enum cpu_level cpu_level(void)
     return found < limit ? found : limit;
 }
 
+bool cpu_bf16(void)
+{
+#if defined(__x86_64__)
+    return cpu_level() == CPU_avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 void cpu_limit(enum cpu_level level)
 {
     limit = level;

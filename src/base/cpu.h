@@ -6,6 +6,8 @@
 #ifndef BASE_CPU_H
 #define BASE_CPU_H
 
+#include <stdbool.h>
+
 #if defined(__x86_64__)
 #define CPU_FEATURES_plain "sse2"
 #define CPU_FEATURES_avx2  "avx2,fma,f16c,bmi2"
@@ -26,6 +28,13 @@ enum cpu_level {
 #undef CPU_ENUM
         CPU_LEVEL_COUNT
 };
+
+/* Levels whose code may use AVX-512 BF16 where the machine has it. */
+#define CPU_BF16_plain  0
+#define CPU_BF16_avx2   0
+#define CPU_BF16_avx512 1
+/* Is the level one of them, and does the machine have it? */
+bool cpu_bf16(void);
 
 /* The best level of this machine, or the limit if that is lower. */
 enum cpu_level cpu_level(void);

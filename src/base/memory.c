@@ -2,10 +2,12 @@
 #include "base/memory.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ARENA_BLOCK = 16 * 1024, ARENA_ALIGNMENT = 16 };
 
@@ -20,12 +22,25 @@ size_t memory_round(size_t bytes)
     return (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
 }
 
+/* Maps are walked from end to end: with pages of 4 KB their addresses cost as much as their numbers
+ * (a step of resnet took a tenth longer). */
+enum { HUGE_PAGE = 2 << 20 };
+
+static size_t round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) / to * to;
+}
+
 enum retort_status memory_aligned(size_t bytes, void **block)
 {
-    size_t rounded = memory_round(bytes ? bytes : 1);
-    void *found = rounded < bytes ? NULL : aligned_alloc(MEMORY_ALIGNMENT, rounded);
+    const bool huge = bytes >= 4 * (size_t)HUGE_PAGE;
+    size_t rounded = huge ? round_up(bytes, HUGE_PAGE) : memory_round(bytes ? bytes : 1);
+    void *found =
+        rounded < bytes ? NULL : aligned_alloc(huge ? HUGE_PAGE : MEMORY_ALIGNMENT, rounded);
     if (!found)
         return fail(RETORT_MEMORY, "out of memory: %zu bytes were wanted", bytes);
+    if (huge)
+        madvise(found, rounded, MADV_HUGEPAGE); /* a wish: a refusal does no harm */
     memset(found, 0, rounded);
     *block = found;
     return RETORT_OK;

@@ -121,9 +121,11 @@ KERNEL_INLINE void run_backward_apply(enum precision type, bool relu, const void
 
 /* ---- the levels ---- */
 
-KERNEL_INLINE void sums_any(const struct run *r)
+KERNEL_INLINE void sums_any(const struct run *r, bool native)
 {
-    if (r->type == PRECISION_BF16)
+    if (native)
+        run_sums(BF16_NATIVE, r->block, r->x, r->count, r->sums, r->first);
+    else if (r->type == PRECISION_BF16)
         run_sums(PRECISION_BF16, r->block, r->x, r->count, r->sums, r->first);
     else
         run_sums(PRECISION_F32, r->block, r->x, r->count, r->sums, r->first);
@@ -142,7 +144,10 @@ KERNEL_INLINE void sums_any(const struct run *r)
 
 #define BY_TYPE(r, call)                                                                           \
     do {                                                                                           \
-        if ((r)->type == PRECISION_BF16) {                                                         \
+        if (native) {                                                                              \
+            const enum precision type = BF16_NATIVE;                                               \
+            BY_RELU(r, call);                                                                      \
+        } else if ((r)->type == PRECISION_BF16) {                                                  \
             const enum precision type = PRECISION_BF16;                                            \
             BY_RELU(r, call);                                                                      \
         } else {                                                                                   \
@@ -151,7 +156,7 @@ KERNEL_INLINE void sums_any(const struct run *r)
         }                                                                                          \
     } while (0)
 
-KERNEL_INLINE void apply_any(const struct run *r)
+KERNEL_INLINE void apply_any(const struct run *r, bool native)
 {
     if (r->residual)
         BY_TYPE(r, run_apply(type, relu, r->x, r->residual, r->out, r->count, r->c));
@@ -161,7 +166,7 @@ KERNEL_INLINE void apply_any(const struct run *r)
 
 /* The common cases are compiled apart: one gradient through a batch norm + ReLU; two that meet at a
  * residual sum. */
-KERNEL_INLINE void backward_sums_any(const struct run *r)
+KERNEL_INLINE void backward_sums_any(const struct run *r, bool native)
 {
     if (r->diff_count == 1 && !r->g && !r->y)
         BY_TYPE(r, run_backward_sums(type, relu, r->diffs, 1, NULL, r->x, NULL, r->count, r->c,
@@ -174,7 +179,7 @@ KERNEL_INLINE void backward_sums_any(const struct run *r)
                                      r->count, r->c, r->sums));
 }
 
-KERNEL_INLINE void backward_apply_any(const struct run *r)
+KERNEL_INLINE void backward_apply_any(const struct run *r, bool native)
 {
     if (r->y)
         BY_TYPE(r, run_backward_apply(type, relu, r->diffs, r->y, r->x, r->out, r->count, r->c));
@@ -182,22 +187,31 @@ KERNEL_INLINE void backward_apply_any(const struct run *r)
         BY_TYPE(r, run_backward_apply(type, relu, r->diffs, NULL, r->x, r->out, r->count, r->c));
 }
 
+/* Whether to convert natively is asked before everything is inlined twice. */
+#define BY_CONVERSION(level, function, r)                                                          \
+    do {                                                                                           \
+        if (CPU_BF16_##level && (r)->type == PRECISION_BF16 && cpu_bf16())                         \
+            function(r, CPU_BF16_##level);                                                         \
+        else                                                                                       \
+            function(r, false);                                                                    \
+    } while (0)
+
 #define DEFINE_LEVEL(level, features)                                                              \
     CPU_TARGET(features) static void sums_##level(const struct run *r)                             \
     {                                                                                              \
-        sums_any(r);                                                                               \
+        BY_CONVERSION(level, sums_any, r);                                                         \
     }                                                                                              \
     CPU_TARGET(features) static void apply_##level(const struct run *r)                            \
     {                                                                                              \
-        apply_any(r);                                                                              \
+        BY_CONVERSION(level, apply_any, r);                                                        \
     }                                                                                              \
     CPU_TARGET(features) static void backward_sums_##level(const struct run *r)                    \
     {                                                                                              \
-        backward_sums_any(r);                                                                      \
+        BY_CONVERSION(level, backward_sums_any, r);                                                \
     }                                                                                              \
     CPU_TARGET(features) static void backward_apply_##level(const struct run *r)                   \
     {                                                                                              \
-        backward_apply_any(r);                                                                     \
+        BY_CONVERSION(level, backward_apply_any, r);                                               \
     }
 CPU_LEVELS(DEFINE_LEVEL)
 

@@ -35,7 +35,9 @@ KERNEL_INLINE void sum_piece(enum precision type, const struct piece *p)
 #define DEFINE_LEVEL(level, features)                                                              \
     CPU_TARGET(features) static void sum_##level(const struct piece *p)                            \
     {                                                                                              \
-        if (p->type == PRECISION_BF16)                                                             \
+        if (CPU_BF16_##level && p->type == PRECISION_BF16 && cpu_bf16())                           \
+            sum_piece(CPU_BF16_##level ? BF16_NATIVE : PRECISION_BF16, p);                         \
+        else if (p->type == PRECISION_BF16)                                                        \
             sum_piece(PRECISION_BF16, p);                                                          \
         else                                                                                       \
             sum_piece(PRECISION_F32, p);                                                           \
@@ -121,10 +123,11 @@ static struct span next_span(const struct shortcut *what, int channel)
     return span;
 }
 
-static size_t place(const struct tensor *map, int image, int block, int y, int x, int lane)
+/* Where a row of one block of one image begins, in numbers. */
+static size_t row_at(const struct tensor *map, int image, int block, int y)
 {
     int blocks = tensor_channels(map) / map->block;
-    return ((((size_t)image * blocks + block) * map->h + y) * map->w + x) * map->block + lane;
+    return (((size_t)image * blocks + block) * map->h + y) * map->w * map->block;
 }
 
 static size_t number_bytes(const struct tensor *map)
@@ -132,44 +135,74 @@ static size_t number_bytes(const struct tensor *map)
     return map->type == PRECISION_BF16 ? 2 : 4;
 }
 
-/* Copy one image's channels between the small map's positions and the large one's, either way. */
-static void copy_image(const struct shortcut *what, int image, char *src, char *dst, bool backward)
+/* count pieces of `bytes` bytes, the places that far apart. */
+KERNEL_INLINE void copy_pieces(char *to, size_t to_step, const char *from, size_t from_step,
+                               size_t bytes, int count)
 {
-    const size_t number = number_bytes(&what->src);
-    for (int channel = 0; channel < what->src.c;) {
-        struct span span = next_span(what, channel);
-        for (int y = 0; y < what->dst.h; y++)
-            for (int x = 0; x < what->dst.w; x++) {
-                char *s = src + number * place(&what->src, image, span.src_block, y * what->stride,
-                                               x * what->stride, span.src_lane);
-                char *d =
-                    dst + number * place(&what->dst, image, span.dst_block, y, x, span.dst_lane);
-                memcpy(backward ? s : d, backward ? d : s, number * (size_t)span.lanes);
-            }
-        channel += span.lanes;
+    for (int i = 0; i < count; i++, to += to_step, from += from_step)
+        memcpy(to, from, bytes);
+}
+
+/* The usual numbers of bytes as constants, so that a piece is a load and a store. */
+static void copy_row(char *to, size_t to_step, const char *from, size_t from_step, size_t bytes,
+                     int count)
+{
+    if (bytes == 64)
+        copy_pieces(to, to_step, from, from_step, 64, count);
+    else if (bytes == 32)
+        copy_pieces(to, to_step, from, from_step, 32, count);
+    else if (bytes == 16)
+        copy_pieces(to, to_step, from, from_step, 16, count);
+    else
+        copy_pieces(to, to_step, from, from_step, bytes, count);
+}
+
+/* The spans of one row of one block of dst (forward) or src (backward), which begins as zeros. */
+static void fill_row(const struct shortcut *what, int image, int block, int y, char *src, char *dst,
+                     bool backward)
+{
+    const struct tensor *map = backward ? &what->src : &what->dst;
+    const size_t number = number_bytes(map), row = (size_t)map->w * (size_t)map->block * number;
+    const size_t src_step = number * (size_t)(what->src.block * what->stride);
+    const size_t dst_step = number * (size_t)what->dst.block;
+    memset((backward ? src : dst) + number * row_at(map, image, block, y), 0, row);
+    if (backward && y % what->stride)
+        return;
+    const int src_y = backward ? y : y * what->stride, dst_y = src_y / what->stride;
+    struct span span;
+    for (int channel = 0; channel < what->src.c; channel += span.lanes) {
+        span = next_span(what, channel);
+        if ((backward ? span.src_block : span.dst_block) != block)
+            continue;
+        char *s = src + number * (row_at(&what->src, image, span.src_block, src_y) +
+                                  (size_t)span.src_lane);
+        char *d = dst + number * (row_at(&what->dst, image, span.dst_block, dst_y) +
+                                  (size_t)span.dst_lane);
+        if (backward)
+            copy_row(s, src_step, d, dst_step, number * (size_t)span.lanes, what->dst.w);
+        else
+            copy_row(d, dst_step, s, src_step, number * (size_t)span.lanes, what->dst.w);
     }
 }
 
-static void image_zero(const struct tensor *map, int image, char *data)
+/* Row by row: what is zeroed is filled while it is in the cache. */
+static void fill(const struct shortcut *what, char *src, char *dst, bool backward)
 {
-    size_t bytes = tensor_count(map) / (size_t)map->n * number_bytes(map);
-    memset(data + (size_t)image * bytes, 0, bytes);
+    const struct tensor *map = backward ? &what->src : &what->dst;
+    const int blocks = tensor_channels(map) / map->block;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int image = 0; image < map->n; image++)
+        for (int block = 0; block < blocks; block++)
+            for (int y = 0; y < map->h; y++)
+                fill_row(what, image, block, y, src, dst, backward);
 }
 
 void shortcut_forward(const struct shortcut *what, const void *src, void *dst)
 {
-#pragma omp parallel for schedule(static)
-    for (int image = 0; image < what->src.n; image++) {
-        image_zero(&what->dst, image, dst);
-        copy_image(what, image, (char *)src, dst, false);
-    }
+    fill(what, (char *)src, dst, false);
 }
 
 void shortcut_backward(const struct shortcut *what, const void *diff_dst, void *diff_src)
 {
-#pragma omp parallel for schedule(static)
-    for (int image = 0; image < what->src.n; image++) {
-        image_zero(&what->src, image, diff_src);
-        copy_image(what, image, diff_src, (char *)diff_dst, true);
-    }
+    fill(what, diff_src, (char *)diff_dst, true);
 }

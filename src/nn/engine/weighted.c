@@ -186,13 +186,20 @@ static enum retort_status backward_weights(struct builder *builder, const struct
         return winograd_backward_weights_steps(builder, name, &notes->winograd, notes->src, diff,
                                                notes->diff_weights, notes->diff_bias,
                                                flops_of(builder, unit));
+    const struct dnn_primitive *primitive = notes->made.backward_weights;
+    const struct dnn_layout *layout;
+    int src;
+    TRY(dnn_map(builder->dnn, &notes->what.src, &layout));
+    TRY(builder_reorder(builder, name, notes->src, layout, dnn_wanted(primitive, DNN_SRC), &src));
+    TRY(dnn_map(builder->dnn, &notes->what.dst, &layout));
+    TRY(builder_reorder(builder, name, diff, layout, dnn_wanted(primitive, DNN_DIFF_DST), &diff));
     return builder_primitive(
         builder, name,
         &(struct primitive_request){kind,
                                     notes->made.backward_weights,
                                     notes->what.bias ? 4 : 3,
                                     {DNN_SRC, DNN_DIFF_DST, DNN_DIFF_WEIGHTS, DNN_DIFF_BIAS},
-                                    {notes->src, diff, notes->diff_weights, notes->diff_bias},
+                                    {src, diff, notes->diff_weights, notes->diff_bias},
                                     flops_of(builder, unit),
                                     0});
 }

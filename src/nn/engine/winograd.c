@@ -66,7 +66,7 @@ struct winograd_plan winograd_plan_forward(const struct winograd *what)
                                  .down = up(what->h, WINOGRAD_TILE) / WINOGRAD_TILE};
     const size_t width = (size_t)plan.across * WINOGRAD_TILE;
     plan.strips = plan.down * what->n;
-    plan.u_row = (size_t)plan.icb * plan.ocb * what->block * what->block;
+    plan.u_row = ((size_t)plan.icb * plan.ocb * what->block + 1) * what->block;
     plan.u = WINOGRAD_SPACE * plan.u_row;
     plan.columns = ((width + 2) * WINOGRAD_SPAN + width) * what->block;
     take_chunks(what, TILES, plan.ocb < plan.panel ? plan.ocb : plan.panel, &plan);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nn/vector.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(WIDTH * 4)));
@@ -52,8 +54,8 @@ INLINE vec vec_all(float x)
 /* To nearest, ties to even. */
 INLINE vec_half vec_narrow(vec x)
 {
-#if WIDTH == 16 && defined(__x86_64__)
-    return (vec_half)__builtin_ia32_cvtneps2bf16_v16sf(x);
+#if WIDTH == 16
+    return vector_narrow_native(x);
 #else
     vec_bits bits = (vec_bits)x;
     vec_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
@@ -70,7 +72,11 @@ INLINE vec map_get(enum precision type, const void *map, size_t at)
         return vec_get((const float *)map + at);
     vec_half half;
     memcpy(&half, (const uint16_t *)map + at, sizeof(half));
+#if WIDTH == 16
+    return vector_widen_native(half);
+#else
     return (vec)(__builtin_convertvector(half, vec_bits) << 16);
+#endif
 }
 
 INLINE void map_put(enum precision type, void *map, size_t at, vec x)
