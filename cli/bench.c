@@ -18,6 +18,7 @@ enum {
     OPTION_REPEAT,
     OPTION_PROFILE,
     OPTION_PAIR,
+    OPTION_MODE,
     OPTION_BATCH,
     OPTION_THREADS
 };
@@ -25,6 +26,8 @@ enum {
 static const struct argp_option rows[] = {
     {"pair", OPTION_PAIR, "NAME", 0,
      "resnet (32 -> 8, default), vgg (11 -> 6) or mobilenet (16 -> 9)", 0},
+    {"mode", OPTION_MODE, "NAME", 0,
+     "only train-teacher, train-student, eval-teacher, eval-student or kd", 0},
     {"batch", OPTION_BATCH, "N", 0, "images a step (128; mobilenet 64)", 0},
     {"threads", OPTION_THREADS, "N", 0, "default: one per core", 0},
     {"precision", OPTION_PRECISION, "P", 0, "f32 (default) or bf16", 0},
@@ -40,6 +43,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     switch (key) {
     case OPTION_PAIR:
         options->bench.pair = text;
+        return 0;
+    case OPTION_MODE:
+        options->bench.mode = text;
         return 0;
     case OPTION_BATCH:
         options->bench.batch = option_number(state, "batch", text, 1, 65536);
@@ -73,18 +79,26 @@ static const struct argp parser = {
     rows, parse, NULL, "Measures how fast this machine trains, evaluates and distils.",
     NULL, NULL,  NULL};
 
+static double share_of_peak(const struct retort_bench_result *result,
+                            const struct retort_bench_mode *mode)
+{
+    return mode->gflops_per_second / result->peak_gflops_per_second;
+}
+
 static void print_table(const char *pair, const char *precision,
                         const struct retort_bench_result *result)
 {
     printf("%s, batch %d, %d threads, %s\n", pair, result->batch, result->threads, precision);
-    printf("%-14s %10s %10s %12s %10s\n", "mode", "ms", "least ms", "images/s", "GFLOP/s");
-    for (int i = 0; i < RETORT_BENCH_MODES; i++) {
+    printf("%-14s %10s %10s %12s %10s %10s\n", "mode", "ms", "least ms", "images/s", "GFLOP/s",
+           "of peak");
+    for (int i = 0; i < result->mode_count; i++) {
         const struct retort_bench_mode *m = &result->modes[i];
-        printf("%-14s %10.2f %10.2f %12.0f %10.0f\n", m->mode, m->ms, m->least_ms,
-               m->images_per_second, m->gflops_per_second);
+        printf("%-14s %10.2f %10.2f %12.0f %10.0f %8.0f %%\n", m->mode, m->ms, m->least_ms,
+               m->images_per_second, m->gflops_per_second, share_of_peak(result, m) * 100);
     }
-    printf("peak memory %ld MB\n", result->peak_bytes >> 20);
-    for (int i = 0; i < RETORT_BENCH_MODES; i++)
+    printf("peak of the processor %.0f GFLOP/s (f32, measured), peak memory %ld MB\n",
+           result->peak_gflops_per_second, result->peak_bytes >> 20);
+    for (int i = 0; i < result->mode_count; i++)
         if (result->modes[i].profile)
             printf("\n%s\n%s", result->modes[i].mode, result->modes[i].profile);
 }
@@ -93,17 +107,18 @@ static void print_json(const char *pair, const char *precision,
                        const struct retort_bench_result *result)
 {
     json_t *modes = json_array();
-    for (int i = 0; i < RETORT_BENCH_MODES; i++) {
+    for (int i = 0; i < result->mode_count; i++) {
         const struct retort_bench_mode *m = &result->modes[i];
         json_array_append_new(
-            modes, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I}", "mode", m->mode, "precision",
+            modes, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:I}", "mode", m->mode, "precision",
                              precision, "ms", m->ms, "least_ms", m->least_ms, "images_per_second",
                              m->images_per_second, "gflops_per_second", m->gflops_per_second,
-                             "workspace_bytes", (json_int_t)m->workspace_bytes));
+                             "peak_share", share_of_peak(result, m), "workspace_bytes", (json_int_t)m->workspace_bytes));
     }
     json_t *all =
-        json_pack("{s:s, s:i, s:i, s:I, s:o}", "pair", pair, "batch", result->batch, "threads",
-                  result->threads, "peak_bytes", (json_int_t)result->peak_bytes, "results", modes);
+        json_pack("{s:s, s:i, s:i, s:I, s:f, s:o}", "pair", pair, "batch", result->batch, "threads",
+                  result->threads, "peak_bytes", (json_int_t)result->peak_bytes,
+                  "peak_gflops_per_second", result->peak_gflops_per_second, "results", modes);
     json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(all);

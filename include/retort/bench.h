@@ -14,6 +14,7 @@ extern "C" {
 
 struct retort_bench_options {
     const char *pair; /* resnet (32 -> 8), vgg (11 -> 6), mobilenet (16 -> 9) */
+    const char *mode; /* one of those below; NULL: all of them */
     int batch;        /* 0: 128; mobilenet 64 */
     int threads;      /* 0: one per core */
     bool bf16;        /* else f32 */
@@ -40,6 +41,10 @@ struct retort_bench_mode {
 struct retort_bench_result {
     int batch, threads;
     long peak_bytes; /* resident memory of the process at its largest */
+    /* f32 multiply-adds from registers, measured in this run. Winograd's convolution does with
+     * fewer than are counted above, so a mode may have more than all of it. */
+    double peak_gflops_per_second;
+    int mode_count;
     struct retort_bench_mode modes[RETORT_BENCH_MODES];
 };
 

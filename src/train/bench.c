@@ -14,6 +14,7 @@
 #include "distill/objective.h"
 #include "nn/cost.h"
 #include "nn/engine/executor.h"
+#include "train/peak.h"
 #include "train/step.h"
 
 struct pair {
@@ -314,13 +315,31 @@ static enum retort_status find_pair(const char *name, struct pair *pair)
     return fail(RETORT_INVALID, "pair: %s found, one of resnet, vgg, mobilenet wanted", name);
 }
 
+/* NULL: all. */
+static enum retort_status find_modes(const char *name, int *first, int *last)
+{
+    if (!name)
+        return RETORT_OK;
+    for (int i = 0; i < RETORT_BENCH_MODES; i++)
+        if (strcmp(mode_names[i], name) == 0) {
+            *first = *last = i;
+            return RETORT_OK;
+        }
+    return fail(RETORT_INVALID,
+                "mode: %s found, one of train-teacher, train-student, eval-teacher, eval-student, "
+                "kd wanted",
+                name);
+}
+
 enum retort_status retort_bench(const struct retort_bench_options *options,
                                 struct retort_bench_result *result)
 {
     struct bench bench = {.options = *options,
                           .precision = options->bf16 ? PRECISION_BF16 : PRECISION_F32};
     struct retort_bench_result made = {0};
+    int first = 0, last = RETORT_BENCH_MODES - 1;
     enum retort_status status;
+    TRY_DONE(find_modes(options->mode, &first, &last));
     TRY_DONE(find_pair(options->pair ? options->pair : "resnet", &bench.pair));
     bench.batch = options->batch > 0 ? options->batch : bench.pair.batch;
     bench.options.repeat = options->repeat > 0 ? options->repeat : 15;
@@ -328,8 +347,9 @@ enum retort_status retort_bench(const struct retort_bench_options *options,
     made.threads = options->threads > 0 ? options->threads : omp_get_num_procs();
     omp_set_num_threads(made.threads);
     TRY_DONE(open_bench(&bench));
-    for (int mode = 0; mode < RETORT_BENCH_MODES; mode++)
-        TRY_DONE(run_mode(&bench, (enum mode)mode, &made.modes[mode]));
+    made.peak_gflops_per_second = peak_gflops(made.threads);
+    for (int mode = first; mode <= last; mode++)
+        TRY_DONE(run_mode(&bench, (enum mode)mode, &made.modes[made.mode_count++]));
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     made.peak_bytes = usage.ru_maxrss * 1024;
