@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/random.h"
 
@@ -136,6 +137,14 @@ struct executor *sketch_executor(const struct model *model, const struct executo
     assert_ok(executor_bind(executor, NULL));
     assert_ok(executor_load(executor, model));
     return executor;
+}
+
+bool sketch_takes_winograd(const struct executor *executor)
+{
+    for (int i = 0; i < executor_step_count(executor); i++)
+        if (strstr(executor_step(executor, i).kind, "winograd"))
+            return true;
+    return false;
 }
 
 float *sketch_plain(struct tensor map)

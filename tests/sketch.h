@@ -44,6 +44,9 @@ float *sketch_numbers(size_t count, uint64_t seed);
 /* Created, bound and loaded. */
 struct executor *sketch_executor(const struct model *model, const struct executor_options *options);
 
+/* Is one of its steps Winograd's convolution? */
+bool sketch_takes_winograd(const struct executor *executor);
+
 /* A map in plain layout; release it with free(). */
 float *sketch_plain(struct tensor map);
 

@@ -5,6 +5,8 @@
  *   trained without taps, with the gradient of the input; the linear layer reads the whole map
  *   trained with every tap and a gradient for each; average pooling before the linear layer
  *   inferred without taps, and with every tap: other nodes fuse
+ * Where Winograd's convolution takes part, all of them are run a second time without it, within the
+ * same tolerance.
  * The loss is the sum of all logits and tapped numbers times fixed random weights. Of every
  * parameter, and of the input, EVERY evenly spread numbers are checked one by one, and all of them
  * along one random direction. Differences are taken small enough that no ReLU or max pool decides
@@ -19,6 +21,8 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "nn/engine/onednn.h"
+#include "nn/engine/winograd.h"
 
 enum { EVERY = 16, CLASSES = 3, MOST_TAPS = 8, SEED = 7, STEP = 3 };
 
@@ -28,7 +32,7 @@ static const double VALUE_TOLERANCE = 2e-5, SLOPE_TOLERANCE = 1e-4;
  * part of the largest gradient of all. */
 static const double SMALL_TENSOR = 1e-2;
 /* Least distance from a kink; executors are as far off the twin at most. */
-static const double MARGIN = 2e-6;
+static const double MARGIN = 1e-5;
 
 /* ---- the cases: each appends its body to a graph and gives the last node ---- */
 
@@ -48,6 +52,18 @@ static int conv_and_relu(struct graph *g)
 {
     int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1, true));
     return sketch_relu(g, CONV(g, x, 5, 1, 1, 0, 1, true));
+}
+
+static int convs_and_relus(struct graph *g)
+{
+    int x = sketch_relu(g, CONV(g, 0, 17, 3, 1, 1, 1, true));
+    return sketch_relu(g, CONV(g, x, 16, 3, 1, 1, 1, true));
+}
+
+static int convs_and_batch_norms(struct graph *g)
+{
+    int x = sketch_batch_norm(g, CONV(g, 0, 17, 3, 1, 1, 1));
+    return sketch_batch_norm(g, CONV(g, x, 5, 3, 1, 1, 1));
 }
 
 static int convs_in_groups(struct graph *g)
@@ -253,6 +269,7 @@ struct network_case {
     int (*body)(struct graph *graph);
     int batch;
     struct shape input;
+    bool winograd; /* its convolution takes part every way, where the machine has kernels for it */
 };
 #define CASE(name, ...)                                                                            \
     {                                                                                              \
@@ -263,21 +280,27 @@ static const struct network_case cases[] = {
     CASE(conv, 1, {3, 5, 5}),
     CASE(strided_conv_with_bias, 2, {5, 6, 7}),
     CASE(conv_and_relu, 2, {3, 6, 5}),
+    CASE(convs_and_relus, 2, {3, 8, 6}, true),
+    CASE(convs_and_relus, 1, {5, 7, 9}, true),
+    CASE(convs_and_batch_norms, 2, {3, 8, 6}, true),
+    CASE(convs_and_batch_norms, 2, {5, 7, 5}, true),
     CASE(convs_in_groups, 2, {6, 5, 6}),
     CASE(depthwise_convs, 2, {6, 5, 6}),
     CASE(depthwise_conv_of_the_images, 2, {3, 5, 6}),
     CASE(batch_norm, 3, {17, 3, 3}),
-    CASE(batch_norm_and_relu, 2, {3, 5, 6}),
-    CASE(batch_norm_and_relu, 1, {17, 3, 5}),
-    CASE(residual_identity, 2, {3, 5, 6}),
-    CASE(residual_shortcut_a, 2, {3, 5, 6}),
-    CASE(residual_option_b, 2, {3, 5, 6}),
-    CASE(residual_without_relu, 2, {3, 5, 6}),
-    CASE(residual_of_the_images, 2, {5, 4, 5}),
-    CASE(conv_and_add, 2, {3, 5, 6}),
-    CASE(conv_and_its_source, 2, {3, 5, 6}),
-    CASE(conv_and_its_source_through_dropout, 2, {3, 5, 6}),
-    CASE(dropout_beside_a_sum, 2, {3, 5, 6}),
+    CASE(batch_norm_and_relu, 2, {3, 5, 6}, true),
+    CASE(batch_norm_and_relu, 1, {17, 3, 5}, true),
+    CASE(residual_identity, 2, {3, 5, 6}, true),
+    CASE(residual_identity, 1, {3, 9, 7}, true),
+    CASE(residual_shortcut_a, 2, {3, 5, 6}, true),
+    CASE(residual_option_b, 2, {3, 5, 6}, true),
+    CASE(residual_without_relu, 2, {3, 5, 6}, true),
+    CASE(residual_of_the_images, 2, {5, 4, 5}, true),
+    CASE(conv_and_add, 2, {3, 5, 6}, true),
+    CASE(conv_and_add, 1, {5, 7, 9}, true),
+    CASE(conv_and_its_source, 2, {3, 5, 6}, true),
+    CASE(conv_and_its_source_through_dropout, 2, {3, 5, 6}, true),
+    CASE(dropout_beside_a_sum, 2, {3, 5, 6}, true),
     CASE(three_readers, 2, {3, 5, 6}),
     CASE(tap_in_the_middle, 2, {3, 5, 6}),
     CASE(two_taps_of_one_node, 2, {3, 5, 6}),
@@ -292,7 +315,7 @@ static const struct network_case cases[] = {
     CASE(vectors, 3, {3, 4, 5}),
     CASE(shortcut_a, 2, {5, 5, 6}),
     CASE(dropout, 2, {3, 5, 6}),
-    CASE(everything_in_a_row, 2, {3, 8, 8}),
+    CASE(everything_in_a_row, 2, {3, 8, 8}, true),
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };
 
@@ -305,6 +328,7 @@ static const char *const way_names[] = {"trained", "trained with taps", "inferre
 struct problem {
     const struct network_case *what;
     enum way way;
+    bool direct; /* without Winograd's convolution */
     struct model model;
     struct executor *executor;
     void *workspace;
@@ -313,6 +337,14 @@ struct problem {
     float *images, *logits, *taps[MOST_TAPS]; /* weights in the loss, for the latter two */
     double largest;                           /* gradient of all */
 };
+
+static const char *name_of_way(const struct problem *problem)
+{
+    static char text[64];
+    snprintf(text, sizeof(text), "%s%s", way_names[problem->way],
+             problem->direct ? " directly" : "");
+    return text;
+}
 
 static bool trains(const struct problem *problem)
 {
@@ -342,12 +374,23 @@ static void make_executor(struct problem *problem, const struct executor_options
     assert_ok(executor_load(problem->executor, &problem->model));
 }
 
-static void open_problem(struct problem *problem, const struct network_case *what, enum way way)
+/* A case that is meant for Winograd's convolution would prove nothing without it. */
+static void check_steps(const struct problem *problem)
+{
+    const struct winograd common = {PRECISION_F32, 1, 8, 8, 8, 8, dnn_block(), 1};
+    const bool taken = sketch_takes_winograd(problem->executor);
+    if (problem->direct ? taken : problem->what->winograd && winograd_fits(&common) && !taken)
+        fail_msg("%s, %s: Winograd's convolution is %s", problem->what->name, name_of_way(problem),
+                 taken ? "taken" : "not taken");
+}
+
+static void open_problem(struct problem *problem, const struct network_case *what, enum way way,
+                         bool direct)
 {
     const bool tapped = way == TRAIN_TAPPED || way == INFER_TAPPED;
     int taps[MOST_TAPS];
     bool diffs[MOST_TAPS];
-    *problem = (struct problem){.what = what, .way = way};
+    *problem = (struct problem){.what = what, .way = way, .direct = direct};
     make_model(problem);
     problem->tap_count = tapped ? problem->model.graph.tap_count : 0;
     assert_true(problem->tap_count <= MOST_TAPS);
@@ -362,7 +405,9 @@ static void open_problem(struct problem *problem, const struct network_case *wha
                                                       .tap_count = problem->tap_count,
                                                       .taps = taps,
                                                       .tap_diffs = diffs,
-                                                      .input_diff = way == TRAIN_PLAIN});
+                                                      .input_diff = way == TRAIN_PLAIN,
+                                                      .direct = direct});
+    check_steps(problem);
     struct reference *twin = &problem->twin;
     reference_create(twin, &problem->model, what->batch, trains(problem));
     twin->seed = SEED;
@@ -398,7 +443,7 @@ static void check_values(const struct problem *problem, const char *name, const 
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)found[i] - wanted[i]) <= VALUE_TOLERANCE * largest))
             fail_msg("%s, %s: number %zu of %s: %.9g found, %.9g wanted, within %.3g",
-                     problem->what->name, way_names[problem->way], i, name, found[i], wanted[i],
+                     problem->what->name, name_of_way(problem), i, name, found[i], wanted[i],
                      VALUE_TOLERANCE * largest);
 }
 
@@ -412,8 +457,8 @@ static void check_padding(const struct problem *problem, const char *name, struc
     copy.data = again;
     tensor_from_plain(plain, &copy);
     if (memcmp(again, map.data, count * sizeof(*again)))
-        fail_msg("%s, %s: %s: the padding is not zero", problem->what->name,
-                 way_names[problem->way], name);
+        fail_msg("%s, %s: %s: the padding is not zero", problem->what->name, name_of_way(problem),
+                 name);
     free(again);
     free(plain);
 }
@@ -504,7 +549,7 @@ static void check_slope(struct problem *problem, const char *name, double found,
 {
     if (!(fabs(found - wanted) <= tolerance))
         fail_msg("%s, %s: gradient of %s: %.9g found, %.9g wanted, within %.3g",
-                 problem->what->name, way_names[problem->way], name, found, wanted, tolerance);
+                 problem->what->name, name_of_way(problem), name, found, wanted, tolerance);
 }
 
 static double largest_of(const float *numbers, size_t count)
@@ -588,30 +633,44 @@ static void check_backward(struct problem *problem)
 
 /* ---- the tests ---- */
 
+/* Each says whether Winograd's convolution took part. */
+static bool train(const struct network_case *what, enum way way, bool direct)
+{
+    struct problem problem;
+    open_problem(&problem, what, way, direct);
+    run_another_step(&problem);
+    check_forward(&problem);
+    if (!(problem.twin.margin > MARGIN))
+        fail_msg("%s: %g from a kink: choose another seed", what->name, problem.twin.margin);
+    check_running(&problem);
+    check_backward(&problem);
+    const bool taken = sketch_takes_winograd(problem.executor);
+    close_problem(&problem);
+    return taken;
+}
+
+static bool infer(const struct network_case *what, enum way way, bool direct)
+{
+    struct problem problem;
+    open_problem(&problem, what, way, direct);
+    check_forward(&problem);
+    const bool taken = sketch_takes_winograd(problem.executor);
+    close_problem(&problem);
+    return taken;
+}
+
 static void training_agrees_with_the_slow_twin_and_its_slopes(void **state)
 {
-    for (enum way way = TRAIN_PLAIN; way <= TRAIN_TAPPED; way++) {
-        struct problem problem;
-        open_problem(&problem, *state, way);
-        run_another_step(&problem);
-        check_forward(&problem);
-        if (!(problem.twin.margin > MARGIN))
-            fail_msg("%s: %g from a kink: choose another seed", problem.what->name,
-                     problem.twin.margin);
-        check_running(&problem);
-        check_backward(&problem);
-        close_problem(&problem);
-    }
+    for (enum way way = TRAIN_PLAIN; way <= TRAIN_TAPPED; way++)
+        if (train(*state, way, false))
+            train(*state, way, true);
 }
 
 static void inference_agrees_with_the_slow_twin(void **state)
 {
-    for (enum way way = INFER_PLAIN; way <= INFER_TAPPED; way++) {
-        struct problem problem;
-        open_problem(&problem, *state, way);
-        check_forward(&problem);
-        close_problem(&problem);
-    }
+    for (enum way way = INFER_PLAIN; way <= INFER_TAPPED; way++)
+        if (infer(*state, way, false))
+            infer(*state, way, true);
 }
 
 static void every_operator_has_a_case(void **state)

@@ -16,8 +16,8 @@
  *
  * Maps are blocked, f32 or bf16; everything in between is f32, so bf16 loses nothing here but its
  * rounding at the end. Weights lie as (oc / block, ic / block, 3, 3, block of ic, block of oc), the
- * padding zero. Results do not depend on the number of threads, but for the gradient of weights of
- * few channels, whose sums are taken thread by thread. */
+ * padding zero. Results do not depend on the number of threads, but for the gradients of biases and
+ * of weights of few channels, whose sums are taken thread by thread. */
 #ifndef ENGINE_WINOGRAD_H
 #define ENGINE_WINOGRAD_H
 
