@@ -77,7 +77,8 @@ static int run_command(int argc, char **argv)
  * itself again; where that is not possible it goes on as it is. */
 static void spin_briefly(char **argv)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "10000", 1))
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
+        setenv("GOMP_SPINCOUNT", "10000", 1))
         return;
     execv("/proc/self/exe", argv);
 }

@@ -85,7 +85,7 @@ int progress_listen(void *context, const struct retort_progress *event)
     case RETORT_EPOCH:
         clear_line(progress);
         format_line(event, line, sizeof(line));
-        fprintf(stderr, "%s\n", line);
+        fprintf(stderr, "%s  waited for data %.1f %%\n", line, event->waited);
         return 0;
     case RETORT_PART_ENDS:
         clear_line(progress);

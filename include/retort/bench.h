@@ -1,5 +1,5 @@
-/* bench.h - how fast this machine trains, evaluates and distils the pairs that everybody compares.
- */
+/* bench.h - how fast this machine trains, evaluates and distils the pairs that everybody compares,
+ * and how fast it makes batches of a data set. */
 #ifndef RETORT_BENCH_H
 #define RETORT_BENCH_H
 
@@ -52,6 +52,28 @@ struct retort_bench_result {
 RETORT_API enum retort_status retort_bench(const struct retort_bench_options *options,
                                            struct retort_bench_result *result);
 RETORT_API void retort_bench_release(struct retort_bench_result *result);
+
+struct retort_bench_loader_options {
+    const char *data; /* "name[:path]"; its training images are read */
+    int batch;        /* 0: 128 */
+    int threads;      /* that prepare batches; 0: 1 */
+    int repeat;       /* passes over the training images; 0: as many as begin within 3 seconds */
+};
+
+struct retort_bench_loader_result {
+    int batch, threads;
+    int shape[3];                      /* channels, height, width of the images */
+    long images;                       /* that were delivered */
+    double images_per_second;          /* delivered, by the clock */
+    double images_per_second_per_core; /* images by seconds of CPU time of the whole process: what
+                                          one core makes when it does nothing else. Other threads of
+                                          the caller must be idle meanwhile */
+};
+
+/* The loader alone, without a network: batches as in training, shuffled, with flip and crop by 4
+ * pixels, normalised to float. */
+RETORT_API enum retort_status retort_bench_loader(const struct retort_bench_loader_options *options,
+                                                  struct retort_bench_loader_result *result);
 
 #ifdef __cplusplus
 }

@@ -37,6 +37,7 @@ struct retort_progress {
     double accuracy;   /* percent of the training images, so far, as augmented */
     double rate;       /* learning rate */
     double images_per_second;
+    double waited;    /* percent of the epoch's time so far in which training waited for data */
     double remaining; /* seconds until this part is done, estimated */
     double test_top1; /* percent */
 };

@@ -242,6 +242,13 @@ static void make_order(struct loader *loader)
     }
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 enum retort_status loader_start(struct loader *loader, int epoch, int batch)
 {
     if (epoch < 0)
@@ -249,6 +256,7 @@ enum retort_status loader_start(struct loader *loader, int epoch, int batch)
     if (batch < 0 || batch > loader->batches)
         return fail(RETORT_INVALID, "batch number %d found, 0 to %d wanted", batch,
                     loader->batches);
+    double start = seconds();
     pthread_mutex_lock(&loader->mutex);
     loader->claimed = loader->batches; /* no more of the epoch that runs */
     while (loader->busy > 0)
@@ -261,14 +269,8 @@ enum retort_status loader_start(struct loader *loader, int epoch, int batch)
     loader->started = true;
     pthread_cond_broadcast(&loader->work);
     pthread_mutex_unlock(&loader->mutex);
+    loader->waited += seconds() - start;
     return RETORT_OK;
-}
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static void wait_for(struct loader *loader, const struct slot *slot)

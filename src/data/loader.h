@@ -47,7 +47,8 @@ struct batch {
  * thread-safe: one caller. */
 enum retort_status loader_next(struct loader *loader, struct batch *batch);
 
-/* Seconds that loader_next has waited for the read-ahead since loader_create. */
+/* Seconds since loader_create in which the caller had to wait: all of loader_start, which makes the
+ * order, and in loader_next the time until the batch was ready. */
 double loader_waited(const struct loader *loader);
 
 #endif

@@ -100,12 +100,12 @@ enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, 
                                      const void *const settings[LOSS_COUNT],
                                      const struct training_report *report)
 {
-    json_t *line =
-        json_pack("{s:s, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "part", part, "epoch",
-                  report->epoch + 1, "epochs", epochs, "loss", report->value.total, "losses",
-                  loss_values(settings, &report->value), "train_top1", report->accuracy, "rate",
-                  report->rate, "images_per_second", (double)report->images / report->seconds,
-                  "seconds", report->seconds, "waited", report->waited);
+    json_t *line = json_pack(
+        "{s:s, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "part", part, "epoch",
+        report->epoch + 1, "epochs", epochs, "loss", report->value.total, "losses",
+        loss_values(settings, &report->value), "train_top1", report->accuracy, "rate", report->rate,
+        "images_per_second", (double)report->images / report->seconds, "seconds", report->seconds,
+        "waited", report->waited, "waited_percent", training_waited_percent(report));
     if (!line || json_array_append_new(metrics->lines, line))
         return fail(RETORT_MEMORY, "out of memory for metrics");
     return write_lines(metrics);

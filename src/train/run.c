@@ -58,6 +58,7 @@ static struct retort_progress progress_of(const struct part *part,
                                     .accuracy = report->accuracy,
                                     .rate = report->rate,
                                     .images_per_second = (double)report->images / report->seconds,
+                                    .waited = training_waited_percent(report),
                                     .remaining = left * report->seconds / (double)report->step};
 }
 

@@ -49,6 +49,12 @@ struct training_report {
     long images;
 };
 
+/* The share of the time so far in which training waited for data. */
+static inline double training_waited_percent(const struct training_report *report)
+{
+    return report->seconds > 0 ? 100 * report->waited / report->seconds : 0;
+}
+
 /* Called after every step; anything but RETORT_OK stops the epoch and is handed on. */
 typedef enum retort_status training_listener(void *context, const struct training_report *report);
 

@@ -28,6 +28,8 @@ grep -q '"parts":\[{"part":"teacher-1","epochs":2,"batch":8,"steps":5,' "$folder
 
 expect 0 'gain: ' run "$folder/r.yaml" --out "$folder/run"
 grep -q '^student 2/2 ' "$folder/err" || fail "no line about the last epoch: $(cat "$folder/err")"
+[ "$(grep -cE ' waited for data [0-9]+\.[0-9] %$' "$folder/err")" -eq 6 ] ||
+    fail "six lines that tell how long training waited for data wanted: $(cat "$folder/err")"
 for file in recipe.yaml run.json metrics.jsonl teacher-1.safetensors baseline.safetensors \
     student.safetensors; do
     [ -s "$folder/run/$file" ] || fail "no $file"
@@ -38,6 +40,8 @@ for key in name seed teachers top1 baseline student gain ratio parameters macs v
     grep -q "\"$key\":" "$folder/run/run.json" || fail "run.json: no $key"
 done
 [ "$(wc -l <"$folder/run/metrics.jsonl")" -eq 6 ] || fail "metrics.jsonl: six lines wanted"
+[ "$(grep -cE '"waited":[0-9.e-]+,"waited_percent":[0-9.e-]+' "$folder/run/metrics.jsonl")" -eq 6 ] ||
+    fail "metrics.jsonl: the share of time that training waited wanted: $(cat "$folder/run/metrics.jsonl")"
 
 # Evaluating the file gives what the run found.
 expect 0 '"images":30' eval "$folder/run/student.safetensors" --data "fashion-mnist:$folder/data" --json --threads 1

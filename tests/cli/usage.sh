@@ -28,7 +28,7 @@ helps train out set resume dry-run quiet json
 helps distill out set resume dry-run quiet json
 helps eval data batch threads json
 helps inspect classes input json
-helps bench pair batch threads precision repeat profile json
+helps bench pair data batch threads precision repeat profile json
 expect 0 'resnet' inspect --help
 
 expect 2 'a recipe wanted' run
@@ -43,9 +43,12 @@ expect 2 'channels x height x width' inspect vgg:depth=6 --input 32
 expect 2 'a whole number from 1 to 65536' inspect vgg:depth=6 --classes -3
 expect 2 'f32 or bf16' bench --precision f64
 expect 2 'no argument wanted' bench fast
+expect 2 '--pair: an option of networks' bench --data fashion-mnist --pair vgg
+expect 2 '--profile: an option of networks' bench --profile --data fashion-mnist
 
 expect 1 '/nowhere/r.yaml' run /nowhere/r.yaml
 expect 1 '/nowhere/m.safetensors' eval /nowhere/m.safetensors --data fashion-mnist
 expect 1 '/nowhere/m.safetensors' inspect /nowhere/m.safetensors
 expect 1 'cows' inspect cows:depth=3
 expect 1 'pear' bench --pair pear --repeat 1
+expect 1 'cows' bench --data cows

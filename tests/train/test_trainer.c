@@ -150,6 +150,25 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     close_fixture(&f);
 }
 
+/* Also for the first batch, which nobody has read ahead. */
+static void the_time_that_training_waits_is_told(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    open_fixture(&f);
+    assert_ok(trainer_create(&f.setup, &trainer));
+    for (int epoch = 0; epoch < 2; epoch++) {
+        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
+        assert_true(report.waited > 0);
+        assert_true(report.waited < report.seconds);
+        assert_true(training_waited_percent(&report) > 0);
+        assert_true(training_waited_percent(&report) < 100);
+    }
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
 static enum retort_status stop_at_three(void *context, const struct training_report *report)
 {
     assert_int_equal(report->step, ++*(long *)context);
@@ -233,6 +252,7 @@ int main(void)
         cmocka_unit_test(students_of_equal_seeds_are_bit_equal),
         cmocka_unit_test(students_of_different_seeds_are_not),
         cmocka_unit_test(the_teacher_is_not_written_to_and_a_change_is_noticed),
+        cmocka_unit_test(the_time_that_training_waits_is_told),
         cmocka_unit_test(a_listener_sees_every_step_and_stops_the_epoch),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_epoch),
         cmocka_unit_test(what_does_not_fit_is_refused),

@@ -154,19 +154,20 @@ static void finish_statistics(const struct batch_norm_shape *shape, const struct
                data->mean + from, data->inverse + from, block);
 }
 
-/* This thread's share of the runs of blocks from .. to-1, counted on: the same in every pass, so
- * that a pass finds in the core's own cache what the one before it left there. The second pass
- * walks backwards: it begins with what was touched last. */
+/* This thread's share of the runs of blocks from .. to-1: the same in every pass, so that a pass
+ * finds in the core's own cache what the one before it left there. The second pass walks backwards:
+ * it begins with what was touched last. Runs are counted as they lie in memory, image by image:
+ * those of small maps are too short for the processor to read ahead otherwise. */
 struct share {
-    int begin, end;
+    int blocks, begin, end;
 };
 
 static struct share share_of(const struct plane *plane, int from, int to)
 {
     const long runs = (long)(to - from) * plane->runs;
     const int threads = omp_get_num_threads(), thread = omp_get_thread_num();
-    return (struct share){from * plane->runs + (int)(runs * thread / threads),
-                          from * plane->runs + (int)(runs * (thread + 1) / threads)};
+    return (struct share){to - from, (int)(runs * thread / threads),
+                          (int)(runs * (thread + 1) / threads)};
 }
 
 static void forward_group(const struct batch_norm_shape *shape, const struct plane *plane,
@@ -177,7 +178,7 @@ static void forward_group(const struct batch_norm_shape *shape, const struct pla
     {
         const struct share share = share_of(plane, from, to);
         for (int k = share.begin; k < share.end; k++) {
-            const int b = k / plane->runs, i = k % plane->runs;
+            const int b = from + k % share.blocks, i = k / share.blocks;
             struct run run = run_of(shape, plane);
             run.x = shifted(data->x, run_at(plane, i, b));
             run.sums = run_scratch(plane, data->scratch, i, b);
@@ -189,7 +190,7 @@ static void forward_group(const struct batch_norm_shape *shape, const struct pla
         for (int b = from; b < to; b++)
             finish_statistics(shape, plane, data, b);
         for (int k = share.end - 1; k >= share.begin; k--) {
-            const int b = k / plane->runs, i = k % plane->runs;
+            const int b = from + k % share.blocks, i = k / share.blocks;
             const size_t at = run_at(plane, i, b);
             struct run run = run_of(shape, plane);
             run.x = shifted(data->x, at);
@@ -305,7 +306,8 @@ static void backward_group(const struct batch_norm_shape *shape, const struct pl
     {
         const struct share share = share_of(plane, from, to);
         for (int k = share.begin; k < share.end; k++) {
-            struct run run = backward_run(shape, plane, data, k % plane->runs, k / plane->runs);
+            struct run run =
+                backward_run(shape, plane, data, k / share.blocks, from + k % share.blocks);
             kernels->backward_sums(&run);
         }
 #pragma omp barrier
@@ -313,7 +315,8 @@ static void backward_group(const struct batch_norm_shape *shape, const struct pl
         for (int b = from; b < to; b++)
             finish_backward_sums(shape, plane, data, b);
         for (int k = share.end - 1; k >= share.begin; k--) {
-            struct run run = backward_run(shape, plane, data, k % plane->runs, k / plane->runs);
+            struct run run =
+                backward_run(shape, plane, data, k / share.blocks, from + k % share.blocks);
             if (run.g) { /* summed and cut already */
                 run.diffs[0] = run.g;
                 run.relu = false;

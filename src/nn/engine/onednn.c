@@ -404,16 +404,16 @@ static enum retort_status make_backward_weights(struct dnn *dnn, const struct dn
     const dnnl_memory_desc_t *bias = what->bias ? &d->bias : NULL;
     if (what->kernel == 0) {
         dnnl_inner_product_desc_t operation;
-        CHECK(dnnl_inner_product_backward_weights_desc_init(&operation, &d->gradient_src, &d->master, bias,
-                                                            &d->gradient_dst));
+        CHECK(dnnl_inner_product_backward_weights_desc_init(&operation, &d->gradient_src,
+                                                            &d->master, bias, &d->gradient_dst));
         TRY(make(dnn, &operation, attributes, hint, made));
     } else {
         dnnl_convolution_desc_t operation;
         dnnl_dims_t far;
         far_pads(what, far);
-        CHECK(dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct,
-                                                          &d->gradient_src, &d->master, bias, &d->gradient_dst,
-                                                          d->strides, d->pads, far));
+        CHECK(dnnl_convolution_backward_weights_desc_init(
+            &operation, dnnl_convolution_direct, &d->gradient_src, &d->master, bias,
+            &d->gradient_dst, d->strides, d->pads, far));
         TRY(make(dnn, &operation, attributes, hint, made));
     }
     return ask(*made, (enum dnn_operand[]){DNN_SRC, DNN_DIFF_WEIGHTS, DNN_DIFF_BIAS, DNN_DIFF_DST,
