@@ -44,7 +44,22 @@ static enum retort_status new_buffer(struct builder *builder, enum region region
 
 enum retort_status builder_buffer(struct builder *builder, size_t bytes, int *buffer)
 {
-    return new_buffer(builder, REGION_WORKSPACE, 0, bytes, buffer);
+    if (!builder->prepares)
+        return new_buffer(builder, REGION_WORKSPACE, 0, bytes, buffer);
+    size_t *used = &builder->region_bytes[REGION_PREPARED];
+    TRY(new_buffer(builder, REGION_PREPARED, *used, bytes, buffer));
+    *used += memory_round(bytes);
+    return RETORT_OK;
+}
+
+void builder_prepare_begin(struct builder *builder)
+{
+    builder->prepares = !builder_trains(builder);
+}
+
+void builder_prepare_end(struct builder *builder)
+{
+    builder->prepares = false;
 }
 
 enum retort_status builder_images(struct builder *builder, int *buffer)
@@ -147,7 +162,8 @@ static enum retort_status add_step(struct builder *builder, const struct step *s
     for (int i = 0; i < step->buffer_count; i++)
         if (step->buffers[i] != NO_BUFFER)
             touch(builder, step->buffers[i]);
-    builder->steps[builder->step_count++] = *step;
+    builder->steps[builder->step_count] = *step;
+    builder->steps[builder->step_count++].once = builder->prepares;
     return RETORT_OK;
 }
 

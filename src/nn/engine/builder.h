@@ -34,6 +34,7 @@ enum region {
     REGION_VALUES,    /* parameters */
     REGION_GRADIENTS, /* same offsets as REGION_VALUES */
     REGION_STATE,     /* running statistics */
+    REGION_PREPARED,  /* made from parameters, by steps that run once after they are loaded */
     REGION_IMAGES,    /* the caller's, told at each forward pass */
     REGIONS
 };
@@ -65,6 +66,7 @@ struct step {
     enum dnn_operand operands[STEP_BUFFERS];
     int buffer_count, buffers[STEP_BUFFERS];
     void *ptr[STEP_BUFFERS];
+    bool once; /* only in the first pass after parameters were loaded */
     double flops, bytes, seconds;
     long runs;
 };
@@ -88,6 +90,7 @@ struct builder {
     const uint32_t *step; /* number of the training step, for dropout */
     int *last_reader;     /* by node: the last unit that reads it, INT_MAX for taps and logits */
     int unit;             /* that is being built, in the order of fuse() */
+    bool prepares;        /* see builder_prepare */
     struct slot *slots;   /* by parameter */
     struct buffer *buffers;
     struct step *steps;
@@ -157,6 +160,11 @@ enum retort_status builder_primitive(struct builder *builder, const char *name,
  * same place as its source, or when a later unit reads it, be it as another node's value: at
  * inference a dropout's is its input's. (Forward only.) */
 bool builder_dies_here(const struct builder *builder, const struct unit *unit, int node);
+
+/* From begin to end, what is appended depends on parameters alone: it writes only to buffers made
+ * meanwhile. When inferring, these stay and the steps run once after parameters were loaded. */
+void builder_prepare_begin(struct builder *builder);
+void builder_prepare_end(struct builder *builder);
 
 /* The buffer that holds `from` in layout `to`: the same one when the layouts agree, else a new one
  * that a reorder step fills. */

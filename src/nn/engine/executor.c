@@ -21,6 +21,7 @@ struct executor {
     int segment_count;
     uint32_t step;
     bool profile;
+    bool loaded; /* parameters, and no pass has run since */
     enum retort_status status;
 };
 
@@ -90,6 +91,7 @@ static enum retort_status make_regions(struct executor *executor)
     const size_t *bytes = executor->builder.region_bytes;
     TRY(memory_aligned(bytes[REGION_VALUES], (void **)&executor->regions[REGION_VALUES]));
     TRY(memory_aligned(bytes[REGION_STATE], (void **)&executor->regions[REGION_STATE]));
+    TRY(memory_aligned(bytes[REGION_PREPARED], (void **)&executor->regions[REGION_PREPARED]));
     if (builder_trains(&executor->builder))
         TRY(memory_aligned(bytes[REGION_VALUES], (void **)&executor->regions[REGION_GRADIENTS]));
     size_t parameters = (size_t)executor->graph->parameter_count;
@@ -133,6 +135,7 @@ void executor_destroy(struct executor *executor)
     free(executor->regions[REGION_VALUES]);
     free(executor->regions[REGION_GRADIENTS]);
     free(executor->regions[REGION_STATE]);
+    free(executor->regions[REGION_PREPARED]);
     free(executor->own_workspace);
     arena_release(&executor->arena);
     free(executor);
@@ -266,6 +269,7 @@ enum retort_status executor_load(struct executor *executor, const struct model *
 {
     for (int i = 0; i < executor->graph->parameter_count; i++)
         TRY(load_one(executor, model, i));
+    executor->loaded = true;
     return RETORT_OK;
 }
 
@@ -332,6 +336,8 @@ static void run_steps(struct executor *executor, int from, int to)
     cpu_flush_denormals();
     for (int i = from; i < to && executor->status == RETORT_OK; i++) {
         struct step *step = &executor->builder.steps[i];
+        if (step->once && !executor->loaded)
+            continue;
         double start = executor->profile ? omp_get_wtime() : 0;
         if (step->primitive)
             executor->status = dnn_run(step->primitive);
@@ -370,6 +376,7 @@ void executor_forward(struct executor *executor, const float *images, uint32_t s
     if (executor->status == RETORT_OK)
         executor->status = show_images(executor, images);
     run_steps(executor, 0, executor->builder.forward_count);
+    executor->loaded = false;
 }
 
 void executor_backward(struct executor *executor)

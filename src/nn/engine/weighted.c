@@ -94,8 +94,10 @@ static enum retort_status forward_direct(struct builder *builder, const struct u
 {
     const char *name = node_of(builder, unit)->name;
     int weights;
+    builder_prepare_begin(builder);
     TRY(builder_reorder(builder, name, notes->weights, notes->made.master,
                         dnn_wanted(notes->made.forward, DNN_WEIGHTS), &weights));
+    builder_prepare_end(builder);
     return builder_primitive(builder, name,
                              &(struct primitive_request){kind,
                                                          notes->made.forward,
