@@ -46,7 +46,7 @@ struct gram {
     float *kept;    /* (n, plan.kept): the teacher's matrices, means by their shares, and panels */
     double *values; /* (n); summed in order, so threads do not change the sum */
     int threads;
-    size_t scratch_floats; /* per thread: panels of either network, then two matrices */
+    size_t scratch_floats; /* per thread: panels of either network, pairs, two matrices */
     float *scratch;
 };
 
@@ -67,7 +67,8 @@ static enum retort_status make_buffers(struct gram *gram)
     const struct gram_plan *plan = &gram->plan;
     const size_t n = (size_t)plan->n, student = plan->student.scratch,
                  teacher = plan->teacher.scratch;
-    gram->scratch_floats = (student > teacher ? student : teacher) + 2 * plan->largest_matrix;
+    gram->scratch_floats =
+        (student > teacher ? student : teacher) + plan->largest_pairs + 2 * plan->largest_matrix;
     gram->threads = omp_get_max_threads();
     TRY(memory_zeroed(n, sizeof(double), (void **)&gram->values));
     TRY(memory_aligned(n * plan->kept * sizeof(float), (void **)&gram->kept));
@@ -137,6 +138,7 @@ struct job {
     struct gradient *diffs; /* the student's, by tap */
     int image;
     float *panels;
+    uint32_t *pairs;
     float *matrix, *transposed;
 };
 
@@ -149,6 +151,7 @@ static struct job new_job(const struct gram *gram, const struct gram_side *side,
                         .side = side,
                         .image = image,
                         .panels = scratch,
+                        .pairs = (uint32_t *)(end - 2 * matrix - gram->plan.largest_pairs),
                         .matrix = end - 2 * matrix,
                         .transposed = end - matrix};
 }
@@ -185,8 +188,12 @@ static const float *level_values(const struct job *job, int number)
 
 static struct gram_panel level_panel(const struct job *job, int number)
 {
-    const struct gram_window *window = &job->side->levels[number].window;
-    return (struct gram_panel){level_values(job, number), window->blocks, window->h * window->w};
+    const struct gram_level *level = &job->side->levels[number];
+    const struct gram_window *window = &level->window;
+    const bool halves = job->taps[level->tap].type == PRECISION_BF16 &&
+                        (level->parent < 0 || job->gram->pool == GRAM_MAX);
+    return (struct gram_panel){level_values(job, number), window->blocks, window->h * window->w,
+                               halves};
 }
 
 static int32_t *level_chosen(const struct job *job, const struct gram_level *level)
@@ -229,7 +236,7 @@ static void teacher_image(const struct job *job, float part)
         const struct gram_panel b = level_panel(job, pair->teacher[1]);
         float *target = kept_at(job, pair->matrix);
         float *matrix = part == 1 ? target : job->matrix;
-        gram->kernels->product(&a, &b, 1 / (float)pair->positions, matrix);
+        gram->kernels->product(&a, &b, 1 / (float)pair->positions, job->pairs, matrix);
         if (part != 1)
             mix(target, matrix, pair->matrix_floats, part);
     }
@@ -280,7 +287,7 @@ static double matrix_pair(const struct job *job, const struct gram_pair *pair, d
     const struct gram_panel a = level_panel(job, pair->student[0]);
     const struct gram_panel b = level_panel(job, pair->student[1]);
     const double factor = weight * pair->diff_factor / pair->positions;
-    kernels->product(&a, &b, 1 / (float)pair->positions, job->matrix);
+    kernels->product(&a, &b, 1 / (float)pair->positions, job->pairs, job->matrix);
     double squares = kernels->difference(a.blocks, b.blocks, target, (float)factor, job->matrix,
                                          job->transposed);
     kernels->spread(&b, job->transposed, a.blocks, level_diff(job, pair->student[0]),
@@ -294,8 +301,8 @@ static struct gram_gap level_gap(const struct job *job, int number)
 {
     const struct gram_level *level = &job->side->levels[number];
     const struct gram_panel student = level_panel(job, number);
-    const struct gram_panel teacher = {kept_at(job, level->kept), student.blocks,
-                                       student.positions};
+    const struct gram_panel teacher = {kept_at(job, level->kept), student.blocks, student.positions,
+                                       student.halves};
     return (struct gram_gap){student, teacher, job->panels + level->gap, job->panels + level->dots};
 }
 

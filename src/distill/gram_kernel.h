@@ -22,7 +22,14 @@ enum gram_pool { GRAM_MAX, GRAM_AVG };
 struct gram_panel {
     const float *data;
     int blocks, positions;
+    bool halves; /* every number is a bf16 number: a bf16 map's, or its largest ones */
 };
+
+/* Pairs of positions, 16 channels each. */
+static inline size_t gram_pairs_count(int blocks, int positions)
+{
+    return (size_t)blocks * (size_t)((positions + 1) / 2) * GRAM_LANES;
+}
 
 /* Windows of kh x kw, as many as fill (h, w) results. */
 struct gram_window {
@@ -44,9 +51,12 @@ struct gram_kernels {
     void (*unpool)(enum gram_pool kind, const struct gram_window *window, const float *diff_dst,
                    const int32_t *chosen, float *diff_src, bool add);
 
-    /* gram [out]: gram[i][j] = scale * sum over positions p of a[p][i] * b[p][j]. */
+    /* gram [out]: gram[i][j] = scale * sum over positions p of a[p][i] * b[p][j].
+     * pairs [tmp] gram_pairs_count of a and of b, or NULL: with them, panels of halves
+     * are multiplied two numbers at a time where the processor can (products of bf16 numbers are
+     * exact in f32, so nothing is lost). */
     void (*product)(const struct gram_panel *a, const struct gram_panel *b, float scale,
-                    float *gram);
+                    uint32_t *pairs, float *gram);
     /* gram: -> factor * (gram - target); transposed [out] is the same with rows over b.
      * Returns the sum of (gram - target)^2. */
     double (*difference)(int a_blocks, int b_blocks, const float *target, float factor, float *gram,

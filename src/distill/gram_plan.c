@@ -359,6 +359,12 @@ static void place_pair(struct gram_plan *plan, const struct loss_shapes *shapes,
     pair->matrix = take(&plan->kept, pair->matrix_floats);
     if (pair->matrix_floats > plan->largest_matrix)
         plan->largest_matrix = pair->matrix_floats;
+    size_t pairs = 0;
+    for (int side = 0; side < 2; side++)
+        pairs += gram_pairs_count(plan->student.levels[pair->student[side]].window.blocks,
+                                  pair->positions);
+    if (pairs > plan->largest_pairs)
+        plan->largest_pairs = pairs;
 }
 
 /* The teacher's panels that are kept, by the student's and the teacher's levels. */

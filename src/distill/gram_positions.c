@@ -20,7 +20,7 @@ static float *dots_of(const struct gram_gap *map, int which)
 
 static struct gram_panel gap_panel(const struct gram_gap *map)
 {
-    return (struct gram_panel){map->gap, map->student.blocks, map->student.positions};
+    return (struct gram_panel){map->gap, map->student.blocks, map->student.positions, false};
 }
 
 void gram_gap_open(const struct gram_kernels *kernels, const struct gram_gap *map)

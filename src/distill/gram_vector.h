@@ -9,18 +9,27 @@
  * with AVX2 120 of 129. */
 #include "distill/gram_vector_maps.h"
 #include "distill/gram_vector_products.h"
+#if WIDTH == 16
+#include "distill/gram_vector_halves.h"
+#endif
 
 /* ---- the level ---- */
 
 CPU_TARGET(FEATURES) static void enter_load(const struct tensor *map, int image, float *panel)
 {
-    load_map(map, image, panel);
+    if (is_native(map))
+        load_native(map, image, panel);
+    else
+        load_map(map, image, panel);
 }
 
 CPU_TARGET(FEATURES)
 static void enter_store(const float *panel, const struct tensor *map, int image, bool add)
 {
-    store_map(panel, map, image, add);
+    if (is_native(map))
+        store_native(panel, map, image, add);
+    else
+        store_map(panel, map, image, add);
 }
 
 CPU_TARGET(FEATURES)
@@ -45,8 +54,14 @@ static void enter_unpool(enum gram_pool kind, const struct gram_window *window,
 
 CPU_TARGET(FEATURES)
 static void enter_product(const struct gram_panel *a, const struct gram_panel *b, float scale,
-                          float *gram)
+                          uint32_t *pairs, float *gram)
 {
+#if WIDTH == 16
+    if (pairs && a->halves && b->halves && cpu_bf16()) {
+        product_halves(a, b, scale, pairs, gram);
+        return;
+    }
+#endif
     product(a, b, scale, gram);
 }
 

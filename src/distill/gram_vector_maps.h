@@ -1,5 +1,6 @@
 /* gram_vector_maps.h - part of gram_vector.h: vectors, layouts, pooling. */
 #include "distill/gram_kernel.h"
+#include "nn/bf16.h"
 
 #define KERNEL_INLINE static inline __attribute__((always_inline))
 
@@ -151,6 +152,44 @@ KERNEL_INLINE void store_layout(const float *panel, const struct tensor *map, in
         else                                                                                       \
             function(__VA_ARGS__, 1, PRECISION_F32);                                               \
     } while (0)
+
+/* A blocked map lies as its panel does; with AVX-512 its numbers are converted by the processor. */
+KERNEL_INLINE bool is_native(const struct tensor *map)
+{
+    return WIDTH == 16 && map->block == LANES && map->type == PRECISION_BF16 && cpu_bf16();
+}
+
+#if WIDTH == 16
+KERNEL_INLINE void load_native(const struct tensor *map, int image, float *panel)
+{
+    const size_t count = tensor_count(map) / (size_t)map->n;
+    const uint16_t *from = (const uint16_t *)map->data + count * (size_t)image;
+    for (size_t i = 0; i < count; i += LANES) {
+        bf16_halves halves;
+        memcpy(&halves, from + i, sizeof(halves));
+        store(panel + i, bf16_widen(halves));
+    }
+}
+
+KERNEL_INLINE void store_native(const float *panel, const struct tensor *map, int image, bool add)
+{
+    const size_t count = tensor_count(map) / (size_t)map->n;
+    uint16_t *to = (uint16_t *)map->data + count * (size_t)image;
+    for (size_t i = 0; i < count; i += LANES) {
+        vector x = load(panel + i);
+        bf16_halves halves;
+        if (add) {
+            memcpy(&halves, to + i, sizeof(halves));
+            x += bf16_widen(halves);
+        }
+        halves = bf16_narrow(x);
+        memcpy(to + i, &halves, sizeof(halves));
+    }
+}
+#else
+#define load_native  load_map
+#define store_native store_map
+#endif
 
 KERNEL_INLINE void load_map(const struct tensor *map, int image, float *panel)
 {

@@ -281,17 +281,23 @@ KERNEL_INLINE void dot_single(const struct gram_panel *x, const struct gram_pane
     dots[p * positions + q] = number;
 }
 
+/* A panel with itself: what lies below the diagonal is copied from above. */
 KERNEL_INLINE void all_dots(const struct gram_panel *x, const struct gram_panel *y, float *dots)
 {
     const size_t positions = (size_t)x->positions;
+    const bool symmetric = x->data == y->data;
     const size_t rows = positions / DOT_ROWS * DOT_ROWS;
     const size_t columns = positions / DOT_COLUMNS * DOT_COLUMNS;
     for (size_t p = 0; p < rows; p += DOT_ROWS)
-        for (size_t q = 0; q < columns; q += DOT_COLUMNS)
+        for (size_t q = symmetric ? p / DOT_COLUMNS * DOT_COLUMNS : 0; q < columns;
+             q += DOT_COLUMNS)
             dot_tile(x, y, p, q, dots);
     for (size_t p = 0; p < positions; p++)
         for (size_t q = p < rows ? columns : 0; q < positions; q++)
             dot_single(x, y, p, q, dots);
+    for (size_t p = 0; symmetric && p < positions; p++)
+        for (size_t q = 0; q < p; q++)
+            dots[p * positions + q] = dots[q * positions + p];
 }
 
 #undef AT

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nn/bf16.h"
 #include "nn/tensor.h"
 
 enum { LANES = 16 };
@@ -42,33 +43,7 @@ KERNEL_INLINE vector_half vector_narrow(vector x)
     return __builtin_convertvector(rounded, vector_half);
 }
 
-/* The same by the processor's own instructions, for code of a level with CPU_BF16 on a machine with
- * cpu_bf16(): one or two where the above take ten. Denormals become zero, as they do in arithmetic
- * (cpu_flush_denormals). Written as assembly because functions compiled for other levels share this
- * header. */
-KERNEL_INLINE vector vector_widen_native(vector_half half)
-{
-#if defined(__x86_64__)
-    vector_bits bits;
-    __asm__("vpmovzxwd %1, %0" : "=v"(bits) : "vm"(half));
-    return (vector)(bits << 16);
-#else
-    return vector_widen(half);
-#endif
-}
-
-KERNEL_INLINE vector_half vector_narrow_native(vector x)
-{
-#if defined(__x86_64__)
-    vector_half half;
-    __asm__("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(x));
-    return half;
-#else
-    return vector_narrow(x);
-#endif
-}
-
-/* A third `type` for the functions below: bf16, converted in this way. */
+/* A third `type` for the functions below: bf16, converted by bf16.h. */
 #define BF16_NATIVE ((enum precision)(PRECISION_BF16 + 1))
 /* Constant wherever it may be true: else both ways would be compiled. */
 #define IS_NATIVE(type) (__builtin_constant_p(type) && (type) == BF16_NATIVE)
@@ -80,7 +55,7 @@ KERNEL_INLINE vector vector_load(enum precision type, const void *map, size_t at
         vector_half half = {0};
         memcpy(&half, (const uint16_t *)map + at,
                lanes == LANES ? sizeof(half) : (size_t)lanes * 2);
-        return IS_NATIVE(type) ? vector_widen_native(half) : vector_widen(half);
+        return IS_NATIVE(type) ? (vector)bf16_widen(half) : vector_widen(half);
     }
     vector x = {0};
     memcpy(&x, (const float *)map + at, lanes == LANES ? sizeof(x) : (size_t)lanes * 4);
@@ -90,7 +65,7 @@ KERNEL_INLINE vector vector_load(enum precision type, const void *map, size_t at
 KERNEL_INLINE void vector_store(enum precision type, void *map, size_t at, int lanes, vector x)
 {
     if (type != PRECISION_F32) {
-        vector_half half = IS_NATIVE(type) ? vector_narrow_native(x) : vector_narrow(x);
+        vector_half half = IS_NATIVE(type) ? bf16_narrow(x) : vector_narrow(x);
         memcpy((uint16_t *)map + at, &half, lanes == LANES ? sizeof(half) : (size_t)lanes * 2);
         return;
     }

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "nn/vector.h"
+#include "nn/bf16.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -55,7 +55,7 @@ INLINE vec vec_all(float x)
 INLINE vec_half vec_narrow(vec x)
 {
 #if WIDTH == 16
-    return vector_narrow_native(x);
+    return bf16_narrow(x);
 #else
     vec_bits bits = (vec_bits)x;
     vec_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
@@ -73,7 +73,7 @@ INLINE vec map_get(enum precision type, const void *map, size_t at)
     vec_half half;
     memcpy(&half, (const uint16_t *)map + at, sizeof(half));
 #if WIDTH == 16
-    return vector_widen_native(half);
+    return bf16_widen(half);
 #else
     return (vec)(__builtin_convertvector(half, vec_bits) << 16);
 #endif
