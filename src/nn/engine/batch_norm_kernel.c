@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "nn/engine/batch_norm_run.h"
+#include "nn/engine/elementwise.h"
 
 enum { GROUP_BYTES = 8 << 20 };
 
@@ -53,13 +54,32 @@ static int group_of(const struct plane *plane)
 }
 
 /* Scratch: the coefficients of every block of channels, then of every run SUMS floats of sums and
- * LANES of its first position. */
+ * LANES of its first position, then of every thread a row for each operand that is a view. */
 enum { RUN_SCRATCH = SUMS + LANES, BLOCK_SCRATCH = COEFFICIENTS * LANES };
+
+static size_t row_floats(const struct batch_norm_shape *shape)
+{
+    return (size_t)shape->map.w * LANES;
+}
+
+static size_t run_floats(const struct plane *plane)
+{
+    return (size_t)plane->blocks * (BLOCK_SCRATCH + (size_t)plane->runs * RUN_SCRATCH);
+}
 
 size_t batch_norm_scratch(const struct batch_norm_shape *shape)
 {
     struct plane plane = plane_of(&shape->map);
-    return (size_t)plane.blocks * (BLOCK_SCRATCH + (size_t)plane.runs * RUN_SCRATCH);
+    return run_floats(&plane) +
+           (size_t)omp_get_max_threads() * BATCH_NORM_DIFFS * row_floats(shape);
+}
+
+/* The row of operand number i. */
+static float *thread_row(const struct batch_norm_shape *shape, const struct plane *plane,
+                         float *scratch, int i)
+{
+    const size_t number = (size_t)omp_get_thread_num() * BATCH_NORM_DIFFS + (size_t)i;
+    return scratch + run_floats(plane) + number * row_floats(shape);
 }
 
 static float *block_scratch(float *scratch, int b)
@@ -170,6 +190,24 @@ static struct share share_of(const struct plane *plane, int from, int to)
                           (int)(runs * (thread + 1) / threads)};
 }
 
+/* A run row by row, the residual's numbers being picked for each. */
+static void apply_rows(const struct batch_norm_shape *shape, const struct plane *plane,
+                       const struct batch_norm_forward *data, int image, int b,
+                       const struct run *whole)
+{
+    const size_t bytes = plane->bytes / (size_t)shape->map.h;
+    float *row = thread_row(shape, plane, data->scratch, 0);
+    struct run run = *whole;
+    run.count = plane->count / (size_t)shape->map.h;
+    run.residual = row;
+    for (int y = 0; y < shape->map.h; y++) {
+        shortcut_row(shape->residual_view, image, b, y, data->residual, row);
+        run.x = shifted(whole->x, (size_t)y * bytes);
+        run.out = (void *)shifted(whole->out, (size_t)y * bytes);
+        batch_norm_run_kernels()->apply(&run);
+    }
+}
+
 static void forward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                           const struct batch_norm_forward *data, int from, int to)
 {
@@ -197,7 +235,10 @@ static void forward_group(const struct batch_norm_shape *shape, const struct pla
             run.residual = shifted(data->residual, at);
             run.out = (void *)shifted(data->y, at);
             run.c = block_scratch(data->scratch, b);
-            kernels->apply(&run);
+            if (shape->residual_view)
+                apply_rows(shape, plane, data, i, b, &run);
+            else
+                kernels->apply(&run);
         }
     }
 }
@@ -298,17 +339,58 @@ static struct run backward_run(const struct batch_norm_shape *shape, const struc
     return run;
 }
 
+static bool has_views(const struct batch_norm_shape *shape)
+{
+    for (int i = 0; i < shape->diff_count; i++)
+        if (shape->diff_views[i])
+            return true;
+    return false;
+}
+
+/* A run row by row, gradients that come through shortcuts being spread for each. */
+static void sum_rows(const struct batch_norm_shape *shape, const struct plane *plane,
+                     const struct batch_norm_backward *data, int image, int b,
+                     const struct run *whole)
+{
+    const size_t bytes = plane->bytes / (size_t)shape->map.h;
+    float sums[SUMS], all[SUMS] = {0};
+    struct run run = *whole;
+    run.count = plane->count / (size_t)shape->map.h;
+    run.sums = sums;
+    for (int y = 0; y < shape->map.h; y++) {
+        const size_t at = (size_t)y * bytes;
+        for (int i = 0; i < shape->diff_count; i++) {
+            float *row = thread_row(shape, plane, data->scratch, i);
+            if (shape->diff_views[i])
+                shortcut_diff_row(shape->diff_views[i], image, b, y, data->diffs[i], row);
+            run.diffs[i] = shape->diff_views[i] ? row : shifted(whole->diffs[i], at);
+        }
+        run.x = shifted(whole->x, at);
+        run.y = shifted(whole->y, at);
+        run.g = (void *)shifted(whole->g, at);
+        batch_norm_run_kernels()->backward_sums(&run);
+        for (int i = 0; i < SUMS; i++)
+            all[i] += sums[i];
+    }
+    for (int i = 0; i < SUMS; i++)
+        whole->sums[i] = all[i];
+}
+
 static void backward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                            const struct batch_norm_backward *data, int from, int to)
 {
     const struct run_kernels *kernels = batch_norm_run_kernels();
+    const bool views = has_views(shape);
 #pragma omp parallel
     {
         const struct share share = share_of(plane, from, to);
         for (int k = share.begin; k < share.end; k++) {
             struct run run =
                 backward_run(shape, plane, data, k / share.blocks, from + k % share.blocks);
-            kernels->backward_sums(&run);
+            if (views)
+                sum_rows(shape, plane, data, k / share.blocks, from + k % share.blocks, &run);
+            else
+                kernels->backward_sums(&run);
         }
 #pragma omp barrier
 #pragma omp for schedule(static)

@@ -18,11 +18,15 @@
 
 enum { BATCH_NORM_DIFFS = 4 };
 
+struct shortcut; /* elementwise.h */
+
 struct batch_norm_shape {
     struct tensor map; /* shape, blocked layout and type of x, y, residual, dx and every diff */
     float epsilon, momentum;
     bool relu, residual;
     int diff_count;
+    /* NULL: the operand is a map of that shape; else what the shortcut makes of the operand. */
+    const struct shortcut *residual_view, *diff_views[BATCH_NORM_DIFFS];
 };
 
 /* Floats of scratch for either pass. */

@@ -89,6 +89,41 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
     return RETORT_OK;
 }
 
+const struct unit *builder_residual_reader(const struct builder *builder, int node)
+{
+    const struct unit *reader = NULL;
+    if (builder->last_reader[node] == INT_MAX)
+        return NULL;
+    for (int i = 0; i < builder->unit_count; i++) {
+        const struct unit *unit = &builder->units[i];
+        const struct node *main = &builder->graph->nodes[unit->node];
+        for (int j = 0; j < main->input_count; j++)
+            if (main->inputs[j] == node)
+                return NULL;
+        if (unit->residual == node) {
+            if (reader)
+                return NULL;
+            reader = unit;
+        }
+    }
+    return reader;
+}
+
+enum retort_status builder_whole(struct builder *builder, int node, int *buffer)
+{
+    struct value *value = builder_value(builder, node);
+    if (value->view) {
+        int made;
+        TRY(builder_buffer(builder, tensor_bytes(&value->tensor), &made));
+        TRY(shortcut_step(builder, builder->graph->nodes[node].name, value->view, false,
+                          value->buffer, made));
+        value->buffer = made;
+        value->view = NULL;
+    }
+    *buffer = value->buffer;
+    return RETORT_OK;
+}
+
 bool builder_dies_here(const struct builder *builder, const struct unit *unit, int node)
 {
     const int buffer = builder->values[node].buffer;
@@ -242,7 +277,35 @@ enum retort_status builder_add_diff(struct value *value, int buffer, bool shared
     if (value->diff_count == VALUE_DIFFS)
         return fail(RETORT_UNSUPPORTED, "a value is read by more than %d nodes", VALUE_DIFFS);
     value->diffs[value->diff_count] = buffer;
+    value->diff_views[value->diff_count] = NULL;
     value->diff_shared[value->diff_count++] = shared;
+    return RETORT_OK;
+}
+
+enum retort_status builder_add_diff_view(struct value *value, int buffer,
+                                         const struct shortcut *view)
+{
+    const int number = value->diff_count;
+    TRY(builder_add_diff(value, buffer, true)); /* of another shape: nobody may write there */
+    if (value->diff_count > number)
+        value->diff_views[number] = view;
+    return RETORT_OK;
+}
+
+/* Views carried out, for who reads contributions as they are. */
+static enum retort_status plain_diffs(struct builder *builder, const char *name,
+                                      struct value *value)
+{
+    for (int i = 0; i < value->diff_count; i++) {
+        int plain;
+        if (!value->diff_views[i])
+            continue;
+        TRY(builder_buffer(builder, tensor_bytes(&value->tensor), &plain));
+        TRY(shortcut_step(builder, name, value->diff_views[i], true, value->diffs[i], plain));
+        value->diffs[i] = plain;
+        value->diff_views[i] = NULL;
+        value->diff_shared[i] = false;
+    }
     return RETORT_OK;
 }
 
@@ -258,6 +321,7 @@ enum retort_status builder_diff(struct builder *builder, const struct unit *unit
                                 int *buffer)
 {
     struct value *value = builder_value(builder, unit->output);
+    TRY(plain_diffs(builder, builder->graph->nodes[unit->output].name, value));
     int own = builder_own_diff(value, 0);
     if (own == NO_BUFFER)
         TRY(builder_buffer(builder, tensor_bytes(&value->tensor), &own));
@@ -272,6 +336,7 @@ enum retort_status builder_diff(struct builder *builder, const struct unit *unit
 
 /* ---- the whole ---- */
 
+/* A residual that is a shortcut may be read at its source. */
 static void find_last_readers(struct builder *builder, const struct unit *units, int count)
 {
     const struct graph *graph = builder->graph;
@@ -279,8 +344,12 @@ static void find_last_readers(struct builder *builder, const struct unit *units,
         const struct node *node = &graph->nodes[units[i].node];
         for (int j = 0; j < node->input_count; j++)
             builder->last_reader[node->inputs[j]] = i;
-        if (units[i].residual >= 0)
-            builder->last_reader[units[i].residual] = i;
+        if (units[i].residual < 0)
+            continue;
+        const struct node *residual = &graph->nodes[units[i].residual];
+        builder->last_reader[units[i].residual] = i;
+        if (residual->kind == OP_shortcut_a)
+            builder->last_reader[residual->inputs[0]] = i;
     }
     for (int i = 0; i < builder->options.tap_count; i++)
         builder->last_reader[graph->taps[builder->options.taps[i]].node] = INT_MAX;
@@ -356,6 +425,8 @@ enum retort_status builder_run(struct builder *builder)
     int count;
     TRY(fuse(graph, &builder->options, builder->arena, &units, &count));
     find_last_readers(builder, units, count);
+    builder->units = units;
+    builder->unit_count = count;
     for (int i = 0; i < count; i++) {
         builder->unit = i;
         TRY(in_node(builder, &units[i], build_forward(builder, &units[i])));

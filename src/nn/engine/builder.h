@@ -52,8 +52,13 @@ struct value {
     bool wants_diff;
     int diff_count, diffs[VALUE_DIFFS];
     bool diff_shared[VALUE_DIFFS];
+    /* An option-A shortcut need not be carried out where who reads it can pick its numbers: then
+     * the buffer is the shortcut's source, and a contribution is a gradient of its result. NULL:
+     * plain. Owned by the arena. */
+    const struct shortcut *view, *diff_views[VALUE_DIFFS];
 };
 
+struct shortcut; /* elementwise.h */
 struct step;
 /* Do the work; ptr[i] is the memory of the i-th buffer named. */
 typedef void step_function(const struct step *step, void *const *ptr);
@@ -89,9 +94,10 @@ struct builder {
     void **notes; /* by node: what its forward half leaves for its backward half; in arena */
     const uint32_t *step; /* number of the training step, for dropout */
     int *last_reader;     /* by node: the last unit that reads it, INT_MAX for taps and logits */
-    int unit;             /* that is being built, in the order of fuse() */
-    bool prepares;        /* see builder_prepare */
-    struct slot *slots;   /* by parameter */
+    const struct unit *units; /* in the order of fuse() */
+    int unit_count, unit;     /* the one that is being built */
+    bool prepares;            /* see builder_prepare */
+    struct slot *slots;       /* by parameter */
     struct buffer *buffers;
     struct step *steps;
     int buffer_count, buffer_room, step_count, step_room;
@@ -118,6 +124,12 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
                                   int buffer, struct value **value);
 
 enum retort_status builder_buffer(struct builder *builder, size_t bytes, int *buffer);
+
+/* The unit that reads this node as its residual if nothing else reads it, else NULL. */
+const struct unit *builder_residual_reader(const struct builder *builder, int node);
+
+/* The buffer of a node's value, carried out by a step if it is a view. */
+enum retort_status builder_whole(struct builder *builder, int node, int *buffer);
 
 /* The caller's images, plain f32. */
 enum retort_status builder_images(struct builder *builder, int *buffer);
@@ -174,6 +186,10 @@ enum retort_status builder_reorder(struct builder *builder, const char *name, in
 
 /* Add a contribution to the gradient of a value (nothing when the value wants none). */
 enum retort_status builder_add_diff(struct value *value, int buffer, bool shared);
+
+/* The same of a gradient of what `view` makes of the value. */
+enum retort_status builder_add_diff_view(struct value *value, int buffer,
+                                         const struct shortcut *view);
 
 /* One buffer that holds the whole gradient of a unit's output, cut to zero where the gate (a buffer
  * of the same shape, or NO_BUFFER) is not positive, and that may be overwritten: one pass at most.

@@ -157,36 +157,51 @@ static void copy_row(char *to, size_t to_step, const char *from, size_t from_ste
         copy_pieces(to, to_step, from, from_step, bytes, count);
 }
 
-/* The spans of one row of one block of dst (forward) or src (backward), which begins as zeros. */
-static void fill_row(const struct shortcut *what, int image, int block, int y, char *src, char *dst,
-                     bool backward)
+/* The numbers that lie in this block of `to`, which is dst or, backward, diff_src: its row y, which
+ * begins as zeros. */
+static void fill_row(const struct shortcut *what, int image, int block, int y, const char *from,
+                     char *row, bool backward)
 {
     const struct tensor *map = backward ? &what->src : &what->dst;
-    const size_t number = number_bytes(map), row = (size_t)map->w * (size_t)map->block * number;
+    const size_t number = number_bytes(map);
     const size_t src_step = number * (size_t)(what->src.block * what->stride);
     const size_t dst_step = number * (size_t)what->dst.block;
-    memset((backward ? src : dst) + number * row_at(map, image, block, y), 0, row);
+    memset(row, 0, (size_t)map->w * (size_t)map->block * number);
     if (backward && y % what->stride)
         return;
-    const int src_y = backward ? y : y * what->stride, dst_y = src_y / what->stride;
     struct span span;
     for (int channel = 0; channel < what->src.c; channel += span.lanes) {
         span = next_span(what, channel);
-        if ((backward ? span.src_block : span.dst_block) != block)
-            continue;
-        char *s = src + number * (row_at(&what->src, image, span.src_block, src_y) +
-                                  (size_t)span.src_lane);
-        char *d = dst + number * (row_at(&what->dst, image, span.dst_block, dst_y) +
-                                  (size_t)span.dst_lane);
-        if (backward)
-            copy_row(s, src_step, d, dst_step, number * (size_t)span.lanes, what->dst.w);
-        else
-            copy_row(d, dst_step, s, src_step, number * (size_t)span.lanes, what->dst.w);
+        const size_t bytes = number * (size_t)span.lanes;
+        const size_t src_lane = number * (size_t)span.src_lane;
+        const size_t dst_lane = number * (size_t)span.dst_lane;
+        if (backward && span.src_block == block)
+            copy_row(row + src_lane, src_step,
+                     from + dst_lane +
+                         number * row_at(&what->dst, image, span.dst_block, y / what->stride),
+                     dst_step, bytes, what->dst.w);
+        else if (!backward && span.dst_block == block)
+            copy_row(row + dst_lane, dst_step,
+                     from + src_lane +
+                         number * row_at(&what->src, image, span.src_block, y * what->stride),
+                     src_step, bytes, what->dst.w);
     }
 }
 
+void shortcut_row(const struct shortcut *what, int image, int block, int y, const void *src,
+                  void *row)
+{
+    fill_row(what, image, block, y, src, row, false);
+}
+
+void shortcut_diff_row(const struct shortcut *what, int image, int block, int y,
+                       const void *diff_dst, void *row)
+{
+    fill_row(what, image, block, y, diff_dst, row, true);
+}
+
 /* Row by row: what is zeroed is filled while it is in the cache. */
-static void fill(const struct shortcut *what, char *src, char *dst, bool backward)
+static void fill(const struct shortcut *what, const char *from, char *to, bool backward)
 {
     const struct tensor *map = backward ? &what->src : &what->dst;
     const int blocks = tensor_channels(map) / map->block;
@@ -194,15 +209,40 @@ static void fill(const struct shortcut *what, char *src, char *dst, bool backwar
     for (int image = 0; image < map->n; image++)
         for (int block = 0; block < blocks; block++)
             for (int y = 0; y < map->h; y++)
-                fill_row(what, image, block, y, src, dst, backward);
+                fill_row(what, image, block, y, from,
+                         to + number_bytes(map) * row_at(map, image, block, y), backward);
 }
 
 void shortcut_forward(const struct shortcut *what, const void *src, void *dst)
 {
-    fill(what, (char *)src, dst, false);
+    fill(what, src, dst, false);
 }
 
 void shortcut_backward(const struct shortcut *what, const void *diff_dst, void *diff_src)
 {
-    fill(what, diff_src, (char *)diff_dst, true);
+    fill(what, diff_dst, diff_src, true);
+}
+
+static void run_shortcut(const struct step *step, void *const *ptr)
+{
+    shortcut_forward(step->constants, ptr[0], ptr[1]);
+}
+
+static void run_shortcut_backward(const struct step *step, void *const *ptr)
+{
+    shortcut_backward(step->constants, ptr[0], ptr[1]);
+}
+
+enum retort_status shortcut_step(struct builder *builder, const char *name,
+                                 const struct shortcut *what, bool backward, int from, int to)
+{
+    return builder_step(builder, name,
+                        &(struct step_request){backward ? "shortcut backward" : "shortcut",
+                                               backward ? run_shortcut_backward : run_shortcut,
+                                               what,
+                                               sizeof(*what),
+                                               {from, to},
+                                               2,
+                                               0,
+                                               (double)tensor_bytes(&what->src)});
 }

@@ -41,4 +41,15 @@ struct shortcut {
 void shortcut_forward(const struct shortcut *what, const void *src, void *dst);
 void shortcut_backward(const struct shortcut *what, const void *diff_dst, void *diff_src);
 
+/* Row y of one block of one image of dst (or of diff_src), w * block numbers, for who reads a
+ * shortcut without carrying it out. */
+void shortcut_row(const struct shortcut *what, int image, int block, int y, const void *src,
+                  void *row);
+void shortcut_diff_row(const struct shortcut *what, int image, int block, int y,
+                       const void *diff_dst, void *row);
+
+/* Whole maps as a step: from src to dst, or backward from diff_dst to diff_src. */
+enum retort_status shortcut_step(struct builder *builder, const char *name,
+                                 const struct shortcut *what, bool backward, int from, int to);
+
 #endif

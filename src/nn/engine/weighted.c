@@ -70,7 +70,8 @@ static enum retort_status cast_source(struct builder *builder, const struct unit
 static enum retort_status add_residual(struct builder *builder, const struct unit *unit,
                                        const struct value *dst)
 {
-    const int sources[] = {dst->buffer, builder_value(builder, unit->residual)->buffer};
+    int sources[] = {dst->buffer, NO_BUFFER};
+    TRY(builder_whole(builder, unit->residual, &sources[1]));
     struct elementwise sum = {dst->tensor, 2, unit->relu >= 0};
     return elementwise_step(builder, "add", builder->graph->nodes[unit->add].name, &sum, sources,
                             NO_BUFFER, dst->buffer);
@@ -84,8 +85,10 @@ static enum retort_status forward_tiled(struct builder *builder, const struct un
         unit->add >= 0 ? builder_value(builder, unit->residual)->buffer : NO_BUFFER;
     const struct winograd_operands operands = {notes->src, notes->weights, bias, residual,
                                                dst->buffer};
-    return winograd_forward_steps(builder, node_of(builder, unit)->name, &notes->winograd,
-                                  &operands, notes->what.relu, flops_of(builder, unit));
+    struct winograd what = notes->winograd;
+    what.residual_view = unit->add >= 0 ? builder_value(builder, unit->residual)->view : NULL;
+    return winograd_forward_steps(builder, node_of(builder, unit)->name, &what, &operands,
+                                  notes->what.relu, flops_of(builder, unit));
 }
 
 static enum retort_status forward_direct(struct builder *builder, const struct unit *unit,
@@ -114,7 +117,9 @@ enum retort_status weighted_forward(struct builder *builder, const struct unit *
     const struct node *node = node_of(builder, unit);
     const bool last = unit->output == builder->graph->node_count - 1, linear = shape->kernel == 0;
     const enum precision type = last ? PRECISION_F32 : builder->options.precision;
-    const bool in_place = unit->add >= 0 && builder_dies_here(builder, unit, unit->residual);
+    const bool view = unit->add >= 0 && builder_value(builder, unit->residual)->view;
+    const bool in_place =
+        unit->add >= 0 && !view && builder_dies_here(builder, unit, unit->residual);
     struct notes *notes;
     struct value *dst;
     TRY(arena_take(builder->arena, sizeof(*notes), (void **)&notes));

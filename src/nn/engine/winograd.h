@@ -26,10 +26,14 @@
 
 #include "nn/tensor.h"
 
+struct shortcut; /* elementwise.h */
+
 struct winograd {
     enum precision type;
     int n, ic, oc, h, w; /* zeros of width 1 around: both maps are h x w */
     int block, threads;
+    const struct shortcut *residual_view; /* forward: what it makes of the residual is added; NULL:
+                                             the residual itself */
 };
 
 /* Is it there for this machine, and does it save work on maps of this size? */

@@ -2,6 +2,7 @@
  * included by the file of each width. Every function is called by all threads of a team. */
 #include <omp.h>
 
+#include "nn/engine/elementwise.h"
 #include "nn/engine/winograd_plan.h"
 #include "nn/engine/winograd_transforms.h" /* before the products, which use its vectors */
 
@@ -102,21 +103,40 @@ INLINE void transform_source(enum precision type, const struct winograd *what,
                      v + b * apart);
 }
 
+/* The residual's rows from the strip's first on; those of a view are picked into the columns, which
+ * nobody needs now. */
+static const void *residual_rows(const struct strip *strip, const struct winograd_forward *data,
+                                 int image, int block)
+{
+    const struct winograd *what = strip->what;
+    const size_t bytes = map_bytes(what->type, what), row = bytes / (size_t)what->h;
+    const int first = strip->tile_row * TILE;
+    if (!data->residual)
+        return NULL;
+    if (!what->residual_view)
+        return (const char *)data->residual + ((size_t)image * strip->plan->ocb + block) * bytes +
+               (size_t)first * row;
+    for (int i = 0; i < TILE && first + i < what->h; i++)
+        shortcut_row(what->residual_view, image, block, first + i, data->residual,
+                     (char *)strip->columns + (size_t)i * row);
+    return strip->columns;
+}
+
 /* `wide` blocks of oc from ocb on; m holds only those. */
 INLINE void transform_output(enum precision type, const struct winograd *what,
                              const struct winograd_plan *plan, const struct winograd_forward *data,
-                             int index, int ocb, int wide, const float *m)
+                             int index, int ocb, int wide, float *columns, const float *m)
 {
     int image;
-    const struct strip strip = strip_of(what, plan, index, NULL, &image);
+    const struct strip strip = strip_of(what, plan, index, columns, &image);
     const size_t bytes = map_bytes(type, what), apart = (size_t)plan->room * WIDTH;
     for (int k = 0; k < wide; k++) {
         const size_t at = ((size_t)image * plan->ocb + ocb + k) * bytes;
-        const struct strip_tail tail = {
-            .bias = data->bias ? vec_get(data->bias + (ocb + k) * WIDTH) : (vec){0},
-            .residual = data->residual ? (const char *)data->residual + at : NULL,
-            .relu = data->relu,
-            .dst = (char *)data->dst + at};
+        const struct strip_tail tail = {.bias = data->bias ? vec_get(data->bias + (ocb + k) * WIDTH)
+                                                           : (vec){0},
+                                        .residual = residual_rows(&strip, data, image, ocb + k),
+                                        .relu = data->relu,
+                                        .dst = (char *)data->dst + at};
         strip_output(type, &strip, m + k * apart, &tail);
     }
 }
@@ -141,7 +161,7 @@ INLINE void forward_any(enum precision type, const struct winograd *what,
                 products(plan, wide, count * plan->across, v + t * plan->v_row, u + t * plan->u_row,
                          m + t * plan->m_row);
             for (int s = 0; s < count; s++)
-                transform_output(type, what, plan, data, from + s, k, wide,
+                transform_output(type, what, plan, data, from + s, k, wide, columns,
                                  m + s * plan->across * WIDTH);
         }
     }

@@ -115,6 +115,7 @@ enum retort_status winograd_backward_data_steps(struct builder *builder, const c
                                                 int weights, int diff_src, double flops)
 {
     struct constants constants = {*what, false};
+    constants.what.residual_view = NULL;
     constants.what.ic = what->oc;
     constants.what.oc = what->ic;
     const struct winograd_operands operands = {diff_dst, weights, NO_BUFFER, NO_BUFFER, diff_src};

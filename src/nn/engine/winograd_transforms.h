@@ -238,9 +238,9 @@ INLINE void strip_gradient(enum precision type, const struct strip *s, const voi
 /* The tail of a forward pass, for one block of channels. */
 struct strip_tail {
     vec bias;
-    const void *residual; /* NULL: none */
+    const void *residual; /* rows from the strip's first on; NULL: none */
     bool relu;
-    void *dst;
+    void *dst; /* the map */
 };
 
 /* A^T M A of every tile, through the tail, to the map. */
@@ -273,7 +273,7 @@ INLINE void strip_output(enum precision type, const struct strip *s, const float
                 const size_t at = ((size_t)(first + i) * w + x) * WIDTH;
                 vec sum = y[j] + tail->bias;
                 if (tail->residual)
-                    sum += map_get(type, tail->residual, at);
+                    sum += map_get(type, tail->residual, ((size_t)i * w + x) * WIDTH);
                 if (tail->relu)
                     sum = (vec)((vec_mask)sum & (sum > 0));
                 map_put(type, tail->dst, at, sum);

@@ -143,6 +143,13 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
                                              .relu = unit->relu >= 0,
                                              .residual = unit->add >= 0};
     notes->mean = notes->inverse = NO_BUFFER;
+    int residual = NO_BUFFER;
+    if (unit->add >= 0 && train) {
+        residual = builder_value(builder, unit->residual)->buffer;
+        notes->shape.residual_view = builder_value(builder, unit->residual)->view;
+    } else if (unit->add >= 0) {
+        TRY(builder_whole(builder, unit->residual, &residual));
+    }
     if (train) {
         size_t vector = (size_t)tensor_channels(&dst->tensor) * sizeof(float);
         TRY(builder_buffer(builder, vector, &notes->mean));
@@ -157,15 +164,9 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
                                    .buffer_count = F_COUNT,
                                    .bytes = (double)passes * (double)tensor_bytes(&dst->tensor)};
     const int buffers[F_COUNT] = {
-        [F_X] = src->buffer,
-        [F_RESIDUAL] = unit->add >= 0 ? builder_value(builder, unit->residual)->buffer : NO_BUFFER,
-        [F_Y] = dst->buffer,
-        [F_SCALE] = notes->scale,
-        [F_SHIFT] = notes->shift,
-        [F_RUNNING_MEAN] = running_mean,
-        [F_RUNNING_VAR] = running_var,
-        [F_MEAN] = notes->mean,
-        [F_INVERSE] = notes->inverse,
+        [F_X] = src->buffer,           [F_RESIDUAL] = residual,  [F_Y] = dst->buffer,
+        [F_SCALE] = notes->scale,      [F_SHIFT] = notes->shift, [F_RUNNING_MEAN] = running_mean,
+        [F_RUNNING_VAR] = running_var, [F_MEAN] = notes->mean,   [F_INVERSE] = notes->inverse,
         [F_SCRATCH] = scratch,
     };
     memcpy(request.buffers, buffers, sizeof(buffers));
@@ -173,7 +174,7 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
 }
 
 /* Where the gradient before normalisation (g) and the source's gradient (dx) go: into contributions
- * that are ours where there are any. One contribution and no residual need no g at all. */
+ * that are ours where there are any. One plain contribution and no residual need no g at all. */
 static enum retort_status place_gradients(struct builder *builder, const struct unit *unit,
                                           const struct value *dst, int *g, int *dx)
 {
@@ -181,7 +182,7 @@ static enum retort_status place_gradients(struct builder *builder, const struct 
     const int first = builder_own_diff(dst, 0);
     const bool residual = unit->add >= 0;
     *g = *dx = NO_BUFFER;
-    if (dst->diff_count > 1 || residual) {
+    if (dst->diff_count > 1 || residual || dst->diff_views[0]) {
         *g = first;
         if (*g == NO_BUFFER)
             TRY(builder_buffer(builder, bytes, g));
@@ -203,6 +204,7 @@ static enum retort_status backward(struct builder *builder, const struct unit *u
     TRY(place_gradients(builder, unit, dst, &g, &dx));
     TRY(builder_buffer(builder, batch_norm_scratch(&notes->shape) * sizeof(float), &scratch));
     notes->shape.diff_count = dst->diff_count;
+    memcpy(notes->shape.diff_views, dst->diff_views, sizeof(dst->diff_views));
     int passes = 4 + dst->diff_count + (reads_y ? 1 : 0) + (g != NO_BUFFER);
     struct step_request request = {.kind = "batch norm backward",
                                    .run = run_backward,

@@ -25,17 +25,7 @@ static enum retort_status infer(const void *attributes, const struct shape *inpu
     return RETORT_OK;
 }
 
-/* ---- how it runs ---- */
-
-static void run_forward(const struct step *step, void *const *ptr)
-{
-    shortcut_forward(step->constants, ptr[0], ptr[1]);
-}
-
-static void run_backward(const struct step *step, void *const *ptr)
-{
-    shortcut_backward(step->constants, ptr[0], ptr[1]);
-}
+/* ---- how it runs: not at all where who adds it can pick its numbers ---- */
 
 static struct shortcut describe(struct builder *builder, const struct unit *unit)
 {
@@ -44,35 +34,33 @@ static struct shortcut describe(struct builder *builder, const struct unit *unit
                              builder_value(builder, unit->output)->tensor, a->stride};
 }
 
-static enum retort_status append(struct builder *builder, const struct unit *unit, const char *kind,
-                                 step_function *run, const struct shortcut *what, int from, int to)
-{
-    return builder_step(
-        builder, builder->graph->nodes[unit->node].name,
-        &(struct step_request){
-            kind, run, what, sizeof(*what), {from, to}, 2, 0, (double)tensor_bytes(&what->src)});
-}
-
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
-    const struct value *src = builder_input(builder, unit, 0);
+    const struct unit *reader = builder_residual_reader(builder, unit->output);
+    const int src = builder_input(builder, unit, 0)->buffer;
     struct value *dst;
-    TRY(builder_output(builder, unit, false, NO_BUFFER, &dst));
-    struct shortcut what = describe(builder, unit);
-    return append(builder, unit, "shortcut", run_forward, &what, src->buffer, dst->buffer);
+    TRY(builder_output(builder, unit, false, reader ? src : NO_BUFFER, &dst));
+    struct shortcut what = describe(builder, unit), *kept;
+    if (!reader)
+        return shortcut_step(builder, builder->graph->nodes[unit->node].name, &what, false, src,
+                             dst->buffer);
+    TRY(arena_take(builder->arena, sizeof(*kept), (void **)&kept));
+    *kept = what;
+    dst->view = kept;
+    return RETORT_OK;
 }
 
 static enum retort_status backward(struct builder *builder, const struct unit *unit)
 {
     struct value *src = builder_input(builder, unit, 0);
-    int diff, diff_src;
+    struct shortcut *what;
+    int diff;
     if (!src->wants_diff)
         return RETORT_OK;
     TRY(builder_diff(builder, unit, NO_BUFFER, &diff));
-    TRY(builder_buffer(builder, tensor_bytes(&src->tensor), &diff_src));
-    struct shortcut what = describe(builder, unit);
-    TRY(append(builder, unit, "shortcut backward", run_backward, &what, diff, diff_src));
-    return builder_add_diff(src, diff_src, false);
+    TRY(arena_take(builder->arena, sizeof(*what), (void **)&what));
+    *what = describe(builder, unit);
+    return builder_add_diff_view(src, diff, what);
 }
 
 const struct op op_shortcut_a = {
