@@ -122,9 +122,39 @@ double golden_tolerance(const struct golden *golden, const char *group, double m
     return rounding > least ? rounding : least;
 }
 
+static double largest_of_group(const struct golden *golden, const char *group)
+{
+    char key[128];
+    snprintf(key, sizeof(key), "max_abs.%s", group);
+    return golden_number(golden, key);
+}
+
+static void check_share(const struct golden *golden, const char *tensor, const float *values,
+                        const char *group, double share)
+{
+    struct golden_dims dims = golden_dims(golden, tensor);
+    const float *wanted = golden_floats(golden, tensor, dims);
+    const size_t count = golden_count(&dims);
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        difference += pow((double)values[i] - wanted[i], 2);
+        size += pow((double)wanted[i], 2);
+    }
+    difference = sqrt(difference / (double)count);
+    size = fmax(sqrt(size / (double)count), largest_of_group(golden, group) / 100);
+    if (!(difference <= share * size))
+        fail_msg("%s: \"%s\" in bf16 is off by %.3g of its size (root mean square), at most %.3g "
+                 "wanted",
+                 golden->name, tensor, difference / size, share);
+}
+
 void golden_check(const struct golden *golden, const char *tensor, const float *values,
                   const char *group, double multiple)
 {
+    if (multiple < 0) {
+        check_share(golden, tensor, values, group, -multiple);
+        return;
+    }
     struct golden_dims dims = golden_dims(golden, tensor);
     const float *wanted = golden_floats(golden, tensor, dims);
     double tolerance = golden_tolerance(golden, group, multiple);
@@ -149,7 +179,8 @@ void golden_check_number(const struct golden *golden, const char *key, double va
                          const char *group, double multiple)
 {
     double wanted = golden_number(golden, key);
-    double tolerance = golden_tolerance(golden, group, multiple);
+    double tolerance =
+        multiple < 0 ? -multiple * fabs(wanted) : golden_tolerance(golden, group, multiple);
     if (!(fabs(value - wanted) <= tolerance))
         fail_msg("%s: \"%s\": %.9g found, %.9g wanted, within %.3g", golden->name, key, value,
                  wanted, tolerance);

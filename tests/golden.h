@@ -51,6 +51,15 @@ const int32_t *golden_ints(const struct golden *golden, const char *tensor,
 const char *golden_text(const struct golden *golden, const char *key);
 double golden_number(const struct golden *golden, const char *key);
 
+/* Instead of a multiple: values computed on bf16 maps. The root mean square of their differences
+ * may be this share of that of the tensor, or of the largest number of its group if the tensor
+ * holds less than a hundredth of it. (One by one they may differ more: a number may round to the
+ * other side of a ReLU or of a tie.) */
+static inline double golden_share(double share)
+{
+    return -share;
+}
+
 /* How far a float32 implementation may be from the numbers of a group of outputs: `multiple` times
  * what the outside one lost to rounding, and no less than four roundings of the largest number. */
 double golden_tolerance(const struct golden *golden, const char *group, double multiple);

@@ -12,6 +12,18 @@ for pair in resnet vgg mobilenet; do
     done
 done
 expect 0 'peak memory' bench --repeat 1 --batch 4 --threads 1
+grep -qE '^peak of the processor [1-9][0-9]* GFLOP/s' "$folder/out" || fail "no peak: $(cat "$folder/out")"
+expect 0 '"mode":"kd"' bench --mode kd --repeat 1 --batch 4 --threads 1 --json
+[ "$(grep -o '"mode"' "$folder/out" | wc -l)" -eq 1 ] || fail "--mode kd: one mode wanted: $(cat "$folder/out")"
+grep -qE '"peak_gflops_per_second":[1-9].*"peak_share":0?[0-9.e-]+' "$folder/out" || fail "no share: $(cat "$folder/out")"
+expect 1 'mode: cook found, one of train-teacher' bench --mode cook
+
+# bf16 is measured where the processor has it, and refused with a reason where it has not.
+if grep -qw avx512_bf16 /proc/cpuinfo; then
+    expect 0 '"precision":"bf16"' bench --precision bf16 --repeat 1 --batch 4 --threads 1 --json
+else
+    expect 1 'this processor has no bf16 instructions' bench --precision bf16 --repeat 1 --batch 4 --threads 1
+fi
 expect 0 'conv backward data' bench --repeat 1 --batch 4 --threads 1 --profile
 
 # The loader alone: one pass, and no network.

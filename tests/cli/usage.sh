@@ -8,6 +8,7 @@ for command in run train distill eval inspect bench; do
     grep -q "^  $command  *[a-z]" "$folder/out" || fail "--help: no line about $command"
 done
 expect 0 'retort 0.' --version
+(unset OMP_WAIT_POLICY GOMP_SPINCOUNT; expect 0 'retort 0.' --version; expect 2 'no command cook' cook)
 expect 2 'Usage: retort COMMAND'
 expect 2 'no command cook' cook
 expect 2 'no command --cook' --cook
@@ -28,7 +29,7 @@ helps train out set resume dry-run quiet json
 helps distill out set resume dry-run quiet json
 helps eval data batch threads json
 helps inspect classes input json
-helps bench pair data batch threads precision repeat profile json
+helps bench pair mode data batch threads precision repeat profile json
 expect 0 'resnet' inspect --help
 
 expect 2 'a recipe wanted' run

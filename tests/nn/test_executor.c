@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "nn/engine/onednn.h"
 #include "train/optimizer.h"
 
 enum { BATCH = 4, CLASSES = 10, STEPS = 3, IMAGE = 3 * 32 * 32 };
@@ -107,6 +108,38 @@ static void images_may_lie_elsewhere_each_time(void **state)
     free(there);
     executor_destroy(executor);
     model_release(&model);
+}
+
+/* What is made of weights once must be made anew when others are loaded. */
+static void parameters_may_be_loaded_again(void **state)
+{
+    for (int precision = PRECISION_F32; precision <= PRECISION_BF16; precision++) {
+        const struct executor_options options = {
+            .batch = BATCH, .mode = EXECUTOR_INFER, .precision = (enum precision)precision};
+        float found[2][BATCH * CLASSES], wanted[2][BATCH * CLASSES];
+        struct model models[2];
+        if (precision == PRECISION_BF16 && !dnn_has_bf16())
+            break;
+        float *images = sketch_numbers((size_t)BATCH * IMAGE, 1);
+        for (int i = 0; i < 2; i++) {
+            make_model(networks[0], &models[i]);
+            model_initialise(&models[i], 20 + (uint64_t)i);
+            struct executor *fresh = sketch_executor(&models[i], &options);
+            infer(fresh, images, wanted[i]);
+            executor_destroy(fresh);
+        }
+        struct executor *executor = sketch_executor(&models[0], &options);
+        infer(executor, images, found[0]);
+        infer(executor, images, found[0]);
+        assert_ok(executor_load(executor, &models[1]));
+        infer(executor, images, found[1]);
+        assert_memory_equal(found, wanted, sizeof(found));
+        assert_memory_not_equal(found[0], found[1], sizeof(found[0]));
+        executor_destroy(executor);
+        for (int i = 0; i < 2; i++)
+            model_release(&models[i]);
+        free(images);
+    }
 }
 
 static void executors_may_share_a_workspace(void **state)
@@ -255,6 +288,7 @@ int main(void)
         cmocka_unit_test(equal_seeds_give_equal_gradients),
         cmocka_unit_test(the_seed_decides_what_drops_out),
         cmocka_unit_test(images_may_lie_elsewhere_each_time),
+        cmocka_unit_test(parameters_may_be_loaded_again),
         cmocka_unit_test(executors_may_share_a_workspace),
         cmocka_unit_test(inference_writes_to_no_parameter),
         cmocka_unit_test(graphs_that_mix_layouts_are_refused),
