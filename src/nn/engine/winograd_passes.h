@@ -129,9 +129,11 @@ INLINE void transform_output(enum precision type, const struct winograd *what,
 {
     int image;
     const struct strip strip = strip_of(what, plan, index, columns, &image);
-    const size_t bytes = map_bytes(type, what), apart = (size_t)plan->room * WIDTH;
+    const size_t bytes = map_bytes(type, what), row = bytes / (size_t)what->h;
+    const size_t apart = (size_t)plan->room * WIDTH;
     for (int k = 0; k < wide; k++) {
-        const size_t at = ((size_t)image * plan->ocb + ocb + k) * bytes;
+        const size_t at =
+            ((size_t)image * plan->ocb + ocb + k) * bytes + (size_t)strip.tile_row * TILE * row;
         const struct strip_tail tail = {.bias = data->bias ? vec_get(data->bias + (ocb + k) * WIDTH)
                                                            : (vec){0},
                                         .residual = residual_rows(&strip, data, image, ocb + k),

@@ -169,8 +169,8 @@ INLINE const void *strip_row(enum precision type, const struct strip *s, const v
 /* B^T d B of every tile to v. Columns first: neighbouring tiles share two of six. */
 INLINE void strip_source(enum precision type, const struct strip *s, const void *map, float *v)
 {
-    const struct winograd_plan *plan = s->plan;
-    const int w = s->what->w;
+    const int w = s->what->w, across = s->plan->across;
+    const size_t v_row = s->plan->v_row; /* stores might change what is behind a pointer */
     const void *row[SPAN];
     vec d[SPAN], t[SPAN];
     for (int i = 0; i < SPAN; i++)
@@ -187,17 +187,20 @@ INLINE void strip_source(enum precision type, const struct strip *s, const void 
         for (int i = 0; i < SPAN; i++)
             vec_put(to + i * WIDTH, t[i]);
     }
-    memset(to, 0, (size_t)(plan->across * TILE + 1 - w) * SPAN * sizeof(vec));
-    for (int tile = 0; tile < plan->across; tile++, v += WIDTH) {
-        const float *from = s->columns + (size_t)tile * TILE * SPAN * WIDTH;
+    for (int x = w; x <= across * TILE; x++, to += SPAN * WIDTH)
+        for (int i = 0; i < SPAN; i++)
+            vec_put(to + i * WIDTH, (vec){0});
+    const float *from = s->columns;
+    for (int tile = 0; tile < across; tile++, v += WIDTH, from += TILE * SPAN * WIDTH) {
+        float *place = v;
         for (int k = 0; k < SPAN; k++) {
 #pragma GCC unroll 6
             for (int i = 0; i < SPAN; i++)
                 d[i] = vec_get(from + (i * SPAN + k) * WIDTH);
             source_to_space(d, t);
 #pragma GCC unroll 6
-            for (int i = 0; i < SPAN; i++)
-                vec_put(v + (size_t)(k * SPAN + i) * plan->v_row, t[i]);
+            for (int i = 0; i < SPAN; i++, place += v_row)
+                vec_put(place, t[i]);
         }
     }
 }
@@ -206,18 +209,21 @@ INLINE void strip_source(enum precision type, const struct strip *s, const void 
 INLINE void strip_gradient(enum precision type, const struct strip *s, const void *map, float *m,
                            float *sum)
 {
+    const int w = s->what->w, across = s->plan->across;
+    const size_t m_row = s->plan->m_row;
     const void *row[TILE];
     vec all = vec_get(sum);
     for (int i = 0; i < TILE; i++)
         row[i] = strip_row(type, s, map, s->tile_row * TILE + i);
-    for (int tile = 0; tile < s->plan->across; tile++, m += WIDTH) {
+    for (int tile = 0; tile < across; tile++, m += WIDTH) {
         vec y[TILE], columns[TILE][SPAN], t[SPAN];
+        float *place = m;
 #pragma GCC unroll 4
         for (int j = 0; j < TILE; j++) {
             const int x = tile * TILE + j;
 #pragma GCC unroll 4
             for (int i = 0; i < TILE; i++)
-                y[i] = x < s->what->w ? map_get(type, row[i], (size_t)x * WIDTH) : (vec){0};
+                y[i] = x < w ? map_get(type, row[i], (size_t)x * WIDTH) : (vec){0};
             all += (y[0] + y[1]) + (y[2] + y[3]);
             gradient_to_space(y, columns[j]);
         }
@@ -228,8 +234,8 @@ INLINE void strip_gradient(enum precision type, const struct strip *s, const voi
                 y[j] = columns[j][k];
             gradient_to_space(y, t);
 #pragma GCC unroll 6
-            for (int i = 0; i < SPAN; i++)
-                vec_put(m + (size_t)(k * SPAN + i) * s->plan->m_row, t[i]);
+            for (int i = 0; i < SPAN; i++, place += m_row)
+                vec_put(place, t[i]);
         }
     }
     vec_put(sum, all);
@@ -238,46 +244,58 @@ INLINE void strip_gradient(enum precision type, const struct strip *s, const voi
 /* The tail of a forward pass, for one block of channels. */
 struct strip_tail {
     vec bias;
-    const void *residual; /* rows from the strip's first on; NULL: none */
+    const void *residual; /* NULL: none */
     bool relu;
-    void *dst; /* the map */
+    void *dst; /* both from the strip's first row on */
 };
+
+/* A tile through the tail, as far as it lies on the map. `whole` is a constant. */
+INLINE void tile_output(enum precision type, const bool whole, const struct strip *s,
+                        const float *m, size_t m_row, int tile, const struct strip_tail *tail)
+{
+    const int first = s->tile_row * TILE, w = s->what->w;
+    const int rows = whole ? TILE : s->what->h - first, columns = whole ? TILE : w - tile * TILE;
+    vec half[SPAN][TILE], t[SPAN], y[TILE];
+#pragma GCC unroll 6
+    for (int j = 0; j < SPAN; j++) {
+#pragma GCC unroll 6
+        for (int i = 0; i < SPAN; i++)
+            t[i] = vec_get(m + (size_t)(i * SPAN + j) * m_row);
+        output_from_space(t, half[j]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < TILE; i++) {
+        if (i >= rows)
+            break;
+#pragma GCC unroll 6
+        for (int j = 0; j < SPAN; j++)
+            t[j] = half[j][i];
+        output_from_space(t, y);
+        const size_t at = ((size_t)i * w + tile * TILE) * WIDTH;
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE; j++) {
+            if (j >= columns)
+                break;
+            vec sum = y[j] + tail->bias;
+            if (tail->residual)
+                sum += map_get(type, tail->residual, at + j * WIDTH);
+            if (tail->relu)
+                sum = (vec)((vec_mask)sum & (sum > 0));
+            map_put(type, tail->dst, at + j * WIDTH, sum);
+        }
+    }
+}
 
 /* A^T M A of every tile, through the tail, to the map. */
 INLINE void strip_output(enum precision type, const struct strip *s, const float *m,
                          const struct strip_tail *tail)
 {
-    const int h = s->what->h, w = s->what->w, first = s->tile_row * TILE;
-    for (int tile = 0; tile < s->plan->across; tile++, m += WIDTH) {
-        vec columns[SPAN][TILE], t[SPAN], y[TILE];
-#pragma GCC unroll 6
-        for (int j = 0; j < SPAN; j++) {
-#pragma GCC unroll 6
-            for (int i = 0; i < SPAN; i++)
-                t[i] = vec_get(m + (size_t)(i * SPAN + j) * s->plan->m_row);
-            output_from_space(t, columns[j]);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < TILE; i++) {
-            if (first + i >= h)
-                break;
-#pragma GCC unroll 6
-            for (int j = 0; j < SPAN; j++)
-                t[j] = columns[j][i];
-            output_from_space(t, y);
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE; j++) {
-                const int x = tile * TILE + j;
-                if (x >= w)
-                    break;
-                const size_t at = ((size_t)(first + i) * w + x) * WIDTH;
-                vec sum = y[j] + tail->bias;
-                if (tail->residual)
-                    sum += map_get(type, tail->residual, ((size_t)i * w + x) * WIDTH);
-                if (tail->relu)
-                    sum = (vec)((vec_mask)sum & (sum > 0));
-                map_put(type, tail->dst, at, sum);
-            }
-        }
-    }
+    const size_t m_row = s->plan->m_row;
+    const int across = s->plan->across;
+    const bool whole_rows = (s->tile_row + 1) * TILE <= s->what->h;
+    for (int tile = 0; tile < across; tile++, m += WIDTH)
+        if (whole_rows && (tile + 1) * TILE <= s->what->w)
+            tile_output(type, true, s, m, m_row, tile, tail);
+        else
+            tile_output(type, false, s, m, m_row, tile, tail);
 }
