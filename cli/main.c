@@ -70,11 +70,11 @@ static int run_command(int argc, char **argv)
     return EXIT_USAGE;
 }
 
-/* While OpenMP's threads wait they spin, for milliseconds by default. Where another process wants
- * the core, the thread that is waited for does not get it meanwhile: a step takes ten times as long
- * instead of twice (measured with one other busy process on two cores). A shorter spin costs
- * nothing on an idle machine. GNU's library reads its settings before main, so the program starts
- * itself again; where that is not possible it goes on as it is. */
+/* While OpenMP's threads wait they spin, for milliseconds by default. Where other processes want
+ * the cores, the thread that is waited for does not get one meanwhile (doc/decisions, 11). A
+ * shorter spin made no measurable difference on an idle machine. GNU's library reads its settings
+ * before main, so the program starts itself again; where that is not possible it goes on as it is.
+ */
 static void spin_briefly(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||

@@ -22,8 +22,8 @@ size_t memory_round(size_t bytes)
     return (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
 }
 
-/* Maps are walked from end to end: with pages of 4 KB their addresses cost as much as their numbers
- * (a step of resnet took a tenth longer). */
+/* Maps are walked from end to end, and fewer pages are fewer addresses to translate: training
+ * resnet gained 4 % (medians of four runs each, in turn), distilling vgg nothing. */
 enum { HUGE_PAGE = 2 << 20 };
 
 static size_t round_up(size_t bytes, size_t to)
