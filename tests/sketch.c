@@ -139,12 +139,17 @@ struct executor *sketch_executor(const struct model *model, const struct executo
     return executor;
 }
 
-bool sketch_takes_winograd(const struct executor *executor)
+bool sketch_has_step(const struct executor *executor, const char *kind)
 {
     for (int i = 0; i < executor_step_count(executor); i++)
-        if (strstr(executor_step(executor, i).kind, "winograd"))
+        if (strstr(executor_step(executor, i).kind, kind))
             return true;
     return false;
+}
+
+bool sketch_has_own_convolution(const struct executor *executor)
+{
+    return sketch_has_step(executor, "winograd") || sketch_has_step(executor, "conv depthwise");
 }
 
 float *sketch_plain(struct tensor map)

@@ -44,8 +44,10 @@ float *sketch_numbers(size_t count, uint64_t seed);
 /* Created, bound and loaded. */
 struct executor *sketch_executor(const struct model *model, const struct executor_options *options);
 
-/* Is one of its steps Winograd's convolution? */
-bool sketch_takes_winograd(const struct executor *executor);
+/* Does the kind of one of its steps contain this text? */
+bool sketch_has_step(const struct executor *executor, const char *kind);
+/* Is one of its convolutions ours rather than oneDNN's? */
+bool sketch_has_own_convolution(const struct executor *executor);
 
 /* A map in plain layout; release it with free(). */
 float *sketch_plain(struct tensor map);

@@ -38,7 +38,7 @@ struct problem {
     struct batch_norm_shape shape;
     struct tensor x, residual, y, diffs[BATCH_NORM_DIFFS], g, dx;
     float *scale, *shift, *running_mean, *running_var, *mean, *inverse, *diff_scale, *diff_shift,
-        *scratch;
+        *coefficients, *scratch;
     size_t count; /* numbers of a plain map */
     double *plain_x, *plain_residual, *plain_y, *plain_g, *plain_dx;
     struct reference_norm norm; /* of plain_x; its vectors */
@@ -125,6 +125,7 @@ static void open_problem(struct problem *p, const struct setup *s)
                                          .epsilon = 1e-5f,
                                          .momentum = 0.1f,
                                          .relu = s->relu,
+                                         .threads = omp_get_max_threads(),
                                          .residual = s->residual != NO_RESIDUAL};
     p->scale = vector_of_channels(s, 1, 1, false);
     p->shift = vector_of_channels(s, 2, 0, false);
@@ -134,6 +135,7 @@ static void open_problem(struct problem *p, const struct setup *s)
     p->inverse = vector_of_channels(s, 0, 0, true);
     p->diff_scale = vector_of_channels(s, 0, 0, true);
     p->diff_shift = vector_of_channels(s, 0, 0, true);
+    p->coefficients = block_of(batch_norm_coefficients(&p->x) * sizeof(float));
     const size_t scratch = batch_norm_scratch(&p->shape) * sizeof(float);
     p->scratch = block_of(scratch);
     memset(p->scratch, 0xff, scratch);
@@ -169,6 +171,7 @@ static void close_problem(struct problem *p)
                             p->inverse,
                             p->diff_scale,
                             p->diff_shift,
+                            p->coefficients,
                             p->scratch,
                             p->plain_x,
                             p->plain_residual,
@@ -262,6 +265,7 @@ static void run_forward(struct problem *p)
                                                                .running_var = p->running_var,
                                                                .mean = p->mean,
                                                                .inverse = p->inverse,
+                                                               .coefficients = p->coefficients,
                                                                .scratch = p->scratch});
 }
 
@@ -367,9 +371,9 @@ static void run_backward(struct problem *p, const struct arrangement *a)
     struct batch_norm_backward data = {.x = p->x.data,
                                        .y = p->setup.residual && p->setup.relu ? p->y.data : NULL,
                                        .scale = p->scale,
-                                       .shift = p->shift,
                                        .mean = p->mean,
                                        .inverse = p->inverse,
+                                       .coefficients = p->coefficients,
                                        .diff_scale = p->diff_scale,
                                        .diff_shift = p->diff_shift,
                                        .scratch = p->scratch};
@@ -526,13 +530,11 @@ static uint64_t fingerprint(const struct problem *p)
 static uint64_t run_with_threads(const struct setup *setup, int threads)
 {
     struct problem p;
-    const int before = omp_get_max_threads();
     open_problem(&p, setup);
-    omp_set_num_threads(threads);
+    p.shape.threads = threads;
     run_forward(&p);
     make_gradients(&p, 2);
     run_backward(&p, &(struct arrangement){2, OWN, OWN});
-    omp_set_num_threads(before);
     const uint64_t hash = fingerprint(&p);
     close_problem(&p);
     return hash;

@@ -85,6 +85,28 @@ static int depthwise_convs(struct graph *g)
     return sketch_relu(g, CONV(g, x, 17, 5, 2, 2, 17, true));
 }
 
+/* As in MobileNet: batch norms on either side, both strides; the last one's result is not
+ * normalised. */
+static int depthwise_between_batch_norms(struct graph *g)
+{
+    int x = sketch_relu(g, sketch_batch_norm(g, CONV(g, 0, 17, 1, 1, 0, 1)));
+    x = sketch_relu(g, sketch_batch_norm(g, CONV(g, x, 17, 3, 1, 1, 17)));
+    x = sketch_batch_norm(g, CONV(g, x, 17, 3, 2, 1, 17));
+    return CONV(g, x, 17, 3, 1, 1, 17);
+}
+
+/* What stands beside is read by others too, or is no batch norm. */
+static int depthwise_among_others(struct graph *g)
+{
+    int x = CONV(g, 0, 17, 1, 1, 0, 1);
+    int y = sketch_batch_norm(g, CONV(g, x, 17, 3, 1, 1, 17));
+    y = sketch_relu(g, sketch_add(g, y, x));
+    int z = sketch_relu(g, sketch_batch_norm(g, CONV(g, y, 17, 3, 1, 1, 17)));
+    z = sketch_add(g, CONV(g, z, 17, 3, 1, 1, 17), z);
+    int w = CONV(g, z, 17, 3, 2, 1, 17);
+    return sketch_add(g, sketch_batch_norm(g, w), w);
+}
+
 static int depthwise_conv_of_the_images(struct graph *g)
 {
     return CONV(g, 0, 3, 3, 1, 1, 3);
@@ -275,8 +297,11 @@ struct network_case {
     int (*body)(struct graph *graph);
     int batch;
     struct shape input;
-    bool winograd; /* its convolution takes part every way, where the machine has kernels for it */
+    const char *own; /* the convolution of ours that takes part: every way, where the machine has
+                        kernels for it; depthwise in training */
 };
+#define WINOGRAD  "winograd"
+#define DEPTHWISE "conv depthwise"
 #define CASE(name, ...)                                                                            \
     {                                                                                              \
 #name, name, __VA_ARGS__                                                                   \
@@ -286,27 +311,30 @@ static const struct network_case cases[] = {
     CASE(conv, 1, {3, 5, 5}),
     CASE(strided_conv_with_bias, 2, {5, 6, 7}),
     CASE(conv_and_relu, 2, {3, 6, 5}),
-    CASE(convs_and_relus, 2, {3, 8, 6}, true),
-    CASE(convs_and_relus, 1, {5, 7, 9}, true),
-    CASE(convs_and_batch_norms, 2, {3, 8, 6}, true),
-    CASE(convs_and_batch_norms, 2, {5, 7, 5}, true),
+    CASE(convs_and_relus, 2, {3, 8, 6}, WINOGRAD),
+    CASE(convs_and_relus, 1, {5, 7, 9}, WINOGRAD),
+    CASE(convs_and_batch_norms, 2, {3, 8, 6}, WINOGRAD),
+    CASE(convs_and_batch_norms, 2, {5, 7, 5}, WINOGRAD),
     CASE(convs_in_groups, 2, {6, 5, 6}),
     CASE(depthwise_convs, 2, {6, 5, 6}),
+    CASE(depthwise_between_batch_norms, 2, {3, 6, 5}, DEPTHWISE),
+    CASE(depthwise_between_batch_norms, 3, {5, 3, 9}, DEPTHWISE),
+    CASE(depthwise_among_others, 2, {3, 5, 6}, DEPTHWISE),
     CASE(depthwise_conv_of_the_images, 2, {3, 5, 6}),
     CASE(batch_norm, 3, {17, 3, 3}),
-    CASE(batch_norm_and_relu, 2, {3, 5, 6}, true),
-    CASE(batch_norm_and_relu, 1, {17, 3, 5}, true),
-    CASE(residual_identity, 2, {3, 5, 6}, true),
-    CASE(residual_identity, 1, {3, 9, 7}, true),
-    CASE(residual_shortcut_a, 2, {3, 5, 6}, true),
-    CASE(residual_option_b, 2, {3, 5, 6}, true),
-    CASE(residual_without_relu, 2, {3, 5, 6}, true),
-    CASE(residual_of_the_images, 2, {5, 4, 5}, true),
-    CASE(conv_and_add, 2, {3, 5, 6}, true),
-    CASE(conv_and_add, 1, {5, 7, 9}, true),
-    CASE(conv_and_its_source, 2, {3, 5, 6}, true),
-    CASE(conv_and_its_source_through_dropout, 2, {3, 5, 6}, true),
-    CASE(dropout_beside_a_sum, 2, {3, 5, 6}, true),
+    CASE(batch_norm_and_relu, 2, {3, 5, 6}, WINOGRAD),
+    CASE(batch_norm_and_relu, 1, {17, 3, 5}, WINOGRAD),
+    CASE(residual_identity, 2, {3, 5, 6}, WINOGRAD),
+    CASE(residual_identity, 1, {3, 9, 7}, WINOGRAD),
+    CASE(residual_shortcut_a, 2, {3, 5, 6}, WINOGRAD),
+    CASE(residual_option_b, 2, {3, 5, 6}, WINOGRAD),
+    CASE(residual_without_relu, 2, {3, 5, 6}, WINOGRAD),
+    CASE(residual_of_the_images, 2, {5, 4, 5}, WINOGRAD),
+    CASE(conv_and_add, 2, {3, 5, 6}, WINOGRAD),
+    CASE(conv_and_add, 1, {5, 7, 9}, WINOGRAD),
+    CASE(conv_and_its_source, 2, {3, 5, 6}, WINOGRAD),
+    CASE(conv_and_its_source_through_dropout, 2, {3, 5, 6}, WINOGRAD),
+    CASE(dropout_beside_a_sum, 2, {3, 5, 6}, WINOGRAD),
     CASE(three_readers, 2, {3, 5, 6}),
     CASE(tap_in_the_middle, 2, {3, 5, 6}),
     CASE(two_taps_of_one_node, 2, {3, 5, 6}),
@@ -321,7 +349,7 @@ static const struct network_case cases[] = {
     CASE(vectors, 3, {3, 4, 5}),
     CASE(shortcut_a, 2, {5, 5, 6}),
     CASE(dropout, 2, {3, 5, 6}),
-    CASE(everything_in_a_row, 2, {3, 8, 8}, true),
+    CASE(everything_in_a_row, 2, {3, 8, 8}, WINOGRAD),
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };
 
@@ -334,7 +362,7 @@ static const char *const way_names[] = {"trained", "trained with taps", "inferre
 struct problem {
     const struct network_case *what;
     enum way way;
-    bool direct; /* without Winograd's convolution */
+    bool direct; /* without convolutions of ours */
     struct model model;
     struct executor *executor;
     void *workspace;
@@ -380,14 +408,19 @@ static void make_executor(struct problem *problem, const struct executor_options
     assert_ok(executor_load(problem->executor, &problem->model));
 }
 
-/* A case that is meant for Winograd's convolution would prove nothing without it. */
+/* A case that is meant for a convolution of ours would prove nothing without it. */
 static void check_steps(const struct problem *problem)
 {
     const struct winograd common = {PRECISION_F32, 1, 8, 8, 8, 8, dnn_block(), 1};
-    const bool taken = sketch_takes_winograd(problem->executor);
-    if (problem->direct ? taken : problem->what->winograd && winograd_fits(&common) && !taken)
-        fail_msg("%s, %s: Winograd's convolution is %s", problem->what->name, name_of_way(problem),
-                 taken ? "taken" : "not taken");
+    const char *own = problem->what->own;
+    if (problem->direct && sketch_has_own_convolution(problem->executor))
+        fail_msg("%s, %s: a convolution of ours is taken", problem->what->name,
+                 name_of_way(problem));
+    if (problem->direct || !own ||
+        (strcmp(own, WINOGRAD) == 0 ? !winograd_fits(&common) : !trains(problem)))
+        return;
+    if (!sketch_has_step(problem->executor, own))
+        fail_msg("%s, %s: %s is not taken", problem->what->name, name_of_way(problem), own);
 }
 
 static void open_problem(struct problem *problem, const struct network_case *what, enum way way,
@@ -641,7 +674,7 @@ static void check_backward(struct problem *problem)
 
 /* ---- the tests ---- */
 
-/* Each says whether Winograd's convolution took part. */
+/* Each says whether a convolution of ours took part. */
 static bool train(const struct network_case *what, enum way way, bool direct)
 {
     struct problem problem;
@@ -652,7 +685,7 @@ static bool train(const struct network_case *what, enum way way, bool direct)
         fail_msg("%s: %g from a kink: choose another seed", what->name, problem.twin.margin);
     check_running(&problem);
     check_backward(&problem);
-    const bool taken = sketch_takes_winograd(problem.executor);
+    const bool taken = sketch_has_own_convolution(problem.executor);
     close_problem(&problem);
     return taken;
 }
@@ -662,7 +695,7 @@ static bool infer(const struct network_case *what, enum way way, bool direct)
     struct problem problem;
     open_problem(&problem, what, way, direct, PRECISION_F32);
     check_forward(&problem);
-    const bool taken = sketch_takes_winograd(problem.executor);
+    const bool taken = sketch_has_own_convolution(problem.executor);
     close_problem(&problem);
     return taken;
 }

@@ -198,9 +198,9 @@ static struct executor *make_executor(struct problem *problem,
                                       const struct executor_options *options)
 {
     struct executor *executor = sketch_executor(&problem->model, options);
-    problem->multiple = problem->precision == PRECISION_BF16 ? golden_share(SHARE)
-                        : sketch_takes_winograd(executor)    ? MULTIPLE_WINOGRAD
-                                                             : MULTIPLE;
+    problem->multiple = problem->precision == PRECISION_BF16    ? golden_share(SHARE)
+                        : sketch_has_step(executor, "winograd") ? MULTIPLE_WINOGRAD
+                                                                : MULTIPLE;
     return executor;
 }
 

@@ -53,9 +53,9 @@ static int group_of(const struct plane *plane)
     return fit < 1 ? 1 : fit > (size_t)plane->blocks ? plane->blocks : (int)fit;
 }
 
-/* Scratch: the coefficients of every block of channels, then of every run SUMS floats of sums and
- * LANES of its first position, then of every thread a row for each operand that is a view. */
-enum { RUN_SCRATCH = SUMS + LANES, BLOCK_SCRATCH = COEFFICIENTS * LANES };
+/* Scratch: of every run SUMS floats of sums and LANES of its first position, then of every thread a
+ * row for each operand that is a view. */
+enum { RUN_SCRATCH = SUMS + LANES, BLOCK_COEFFICIENTS = COEFFICIENTS * LANES };
 
 static size_t row_floats(const struct batch_norm_shape *shape)
 {
@@ -64,14 +64,18 @@ static size_t row_floats(const struct batch_norm_shape *shape)
 
 static size_t run_floats(const struct plane *plane)
 {
-    return (size_t)plane->blocks * (BLOCK_SCRATCH + (size_t)plane->runs * RUN_SCRATCH);
+    return (size_t)plane->blocks * (size_t)plane->runs * RUN_SCRATCH;
 }
 
 size_t batch_norm_scratch(const struct batch_norm_shape *shape)
 {
     struct plane plane = plane_of(&shape->map);
-    return run_floats(&plane) +
-           (size_t)omp_get_max_threads() * BATCH_NORM_DIFFS * row_floats(shape);
+    return run_floats(&plane) + (size_t)shape->threads * BATCH_NORM_DIFFS * row_floats(shape);
+}
+
+size_t batch_norm_coefficients(const struct tensor *map)
+{
+    return (size_t)(tensor_channels(map) / map->block) * BLOCK_COEFFICIENTS;
 }
 
 /* The row of operand number i. */
@@ -82,15 +86,20 @@ static float *thread_row(const struct batch_norm_shape *shape, const struct plan
     return scratch + run_floats(plane) + number * row_floats(shape);
 }
 
-static float *block_scratch(float *scratch, int b)
-{
-    return scratch + (size_t)b * BLOCK_SCRATCH;
-}
-
 static float *run_scratch(const struct plane *plane, float *scratch, int image, int b)
 {
-    return block_scratch(scratch, plane->blocks) +
-           ((size_t)b * plane->runs + (size_t)image) * RUN_SCRATCH;
+    return scratch + ((size_t)b * (size_t)plane->runs + (size_t)image) * RUN_SCRATCH;
+}
+
+float *batch_norm_sums(const struct tensor *map, float *scratch, int image, int block)
+{
+    struct plane plane = plane_of(map);
+    return run_scratch(&plane, scratch, image, block);
+}
+
+static float *block_coefficients(float *coefficients, int b)
+{
+    return coefficients + (size_t)b * BLOCK_COEFFICIENTS;
 }
 
 /* A number for each channel of a block, into all lanes that hold the channel. */
@@ -170,7 +179,7 @@ static void finish_statistics(const struct batch_norm_shape *shape, const struct
         data->running_mean[c] = (float)((1 - m) * (double)data->running_mean[c] + m * mean[i]);
         data->running_var[c] = (float)((1 - m) * (double)data->running_var[c] + m * unbiased);
     }
-    set_affine(block_scratch(data->scratch, b), data->scale + from, data->shift + from,
+    set_affine(block_coefficients(data->coefficients, b), data->scale + from, data->shift + from,
                data->mean + from, data->inverse + from, block);
 }
 
@@ -208,45 +217,65 @@ static void apply_rows(const struct batch_norm_shape *shape, const struct plane 
     }
 }
 
+static void sum_share(const struct batch_norm_shape *shape, const struct plane *plane,
+                      const struct batch_norm_forward *data, int from, const struct share *share)
+{
+    for (int k = share->begin; k < share->end; k++) {
+        const int b = from + k % share->blocks, i = k / share->blocks;
+        struct run run = run_of(shape, plane);
+        run.x = shifted(data->x, run_at(plane, i, b));
+        run.sums = run_scratch(plane, data->scratch, i, b);
+        run.first = run.sums + SUMS;
+        batch_norm_run_kernels()->sums(&run);
+    }
+}
+
+static void apply_share(const struct batch_norm_shape *shape, const struct plane *plane,
+                        const struct batch_norm_forward *data, int from, const struct share *share)
+{
+    for (int k = share->end - 1; k >= share->begin; k--) {
+        const int b = from + k % share->blocks, i = k / share->blocks;
+        const size_t at = run_at(plane, i, b);
+        struct run run = run_of(shape, plane);
+        run.x = shifted(data->x, at);
+        run.residual = shifted(data->residual, at);
+        run.out = (void *)shifted(data->y, at);
+        run.c = block_coefficients(data->coefficients, b);
+        if (shape->residual_view)
+            apply_rows(shape, plane, data, i, b, &run);
+        else
+            batch_norm_run_kernels()->apply(&run);
+    }
+}
+
 static void forward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                           const struct batch_norm_forward *data, int from, int to)
 {
-    const struct run_kernels *kernels = batch_norm_run_kernels();
-#pragma omp parallel
+#pragma omp parallel num_threads(shape->threads)
     {
         const struct share share = share_of(plane, from, to);
-        for (int k = share.begin; k < share.end; k++) {
-            const int b = from + k % share.blocks, i = k / share.blocks;
-            struct run run = run_of(shape, plane);
-            run.x = shifted(data->x, run_at(plane, i, b));
-            run.sums = run_scratch(plane, data->scratch, i, b);
-            run.first = run.sums + SUMS;
-            kernels->sums(&run);
-        }
+        if (!shape->sums_known)
+            sum_share(shape, plane, data, from, &share);
 #pragma omp barrier
 #pragma omp for schedule(static)
         for (int b = from; b < to; b++)
             finish_statistics(shape, plane, data, b);
-        for (int k = share.end - 1; k >= share.begin; k--) {
-            const int b = from + k % share.blocks, i = k / share.blocks;
-            const size_t at = run_at(plane, i, b);
-            struct run run = run_of(shape, plane);
-            run.x = shifted(data->x, at);
-            run.residual = shifted(data->residual, at);
-            run.out = (void *)shifted(data->y, at);
-            run.c = block_scratch(data->scratch, b);
-            if (shape->residual_view)
-                apply_rows(shape, plane, data, i, b, &run);
-            else
-                kernels->apply(&run);
-        }
+        if (data->y)
+            apply_share(shape, plane, data, from, &share);
     }
+}
+
+/* Blocks of channels that are taken together: all, when there is no second pass over a map. */
+static int group_for(const struct batch_norm_shape *shape, const struct plane *plane,
+                     const void *out)
+{
+    return shape->sums_known || !out ? plane->blocks : group_of(plane);
 }
 
 void batch_norm_forward(const struct batch_norm_shape *shape, const struct batch_norm_forward *data)
 {
     const struct plane plane = plane_of(&shape->map);
-    const int group = group_of(&plane);
+    const int group = group_for(shape, &plane, data->y);
     for (int from = 0; from < plane.blocks; from += group)
         forward_group(shape, &plane, data, from,
                       from + group < plane.blocks ? from + group : plane.blocks);
@@ -261,7 +290,7 @@ void batch_norm_apply(const struct batch_norm_shape *shape, const void *x, const
 #pragma omp parallel for collapse(2) schedule(static)
     for (int i = 0; i < plane.runs; i++)
         for (int k = 0; k < plane.blocks; k++) {
-            float coefficients[BLOCK_SCRATCH];
+            float coefficients[BLOCK_COEFFICIENTS];
             struct run run = run_of(shape, &plane);
             size_t at = run_at(&plane, i, k);
             for (int lane = 0; lane < LANES; lane++) {
@@ -315,7 +344,7 @@ static void finish_backward_sums(const struct batch_norm_shape *shape, const str
         q[i] = -p[i] * inverse * inverse * products[i] / count;
         r[i] = -p[i] * sum[i] / count - q[i] * (double)data->mean[c];
     }
-    float *coefficients = block_scratch(data->scratch, b);
+    float *coefficients = block_coefficients(data->coefficients, b);
     set_coefficient(coefficients, P, block, p);
     set_coefficient(coefficients, Q, block, q);
     set_coefficient(coefficients, R, block, r);
@@ -335,7 +364,7 @@ static struct run backward_run(const struct batch_norm_shape *shape, const struc
     run.g = (void *)shifted(data->g, at);
     run.out = (void *)shifted(data->dx, at);
     run.sums = run_scratch(plane, data->scratch, image, b);
-    run.c = block_scratch(data->scratch, b);
+    run.c = block_coefficients(data->coefficients, b);
     return run;
 }
 
@@ -376,35 +405,50 @@ static void sum_rows(const struct batch_norm_shape *shape, const struct plane *p
         whole->sums[i] = all[i];
 }
 
+static void backward_sum_share(const struct batch_norm_shape *shape, const struct plane *plane,
+                               const struct batch_norm_backward *data, int from,
+                               const struct share *share)
+{
+    const bool views = has_views(shape);
+    for (int k = share->begin; k < share->end; k++) {
+        const int image = k / share->blocks, b = from + k % share->blocks;
+        struct run run = backward_run(shape, plane, data, image, b);
+        if (views)
+            sum_rows(shape, plane, data, image, b, &run);
+        else
+            batch_norm_run_kernels()->backward_sums(&run);
+    }
+}
+
+static void backward_apply_share(const struct batch_norm_shape *shape, const struct plane *plane,
+                                 const struct batch_norm_backward *data, int from,
+                                 const struct share *share)
+{
+    for (int k = share->end - 1; k >= share->begin; k--) {
+        struct run run =
+            backward_run(shape, plane, data, k / share->blocks, from + k % share->blocks);
+        if (run.g) { /* summed and cut already */
+            run.diffs[0] = run.g;
+            run.relu = false;
+        }
+        batch_norm_run_kernels()->backward_apply(&run);
+    }
+}
+
 static void backward_group(const struct batch_norm_shape *shape, const struct plane *plane,
                            const struct batch_norm_backward *data, int from, int to)
 {
-    const struct run_kernels *kernels = batch_norm_run_kernels();
-    const bool views = has_views(shape);
-#pragma omp parallel
+#pragma omp parallel num_threads(shape->threads)
     {
         const struct share share = share_of(plane, from, to);
-        for (int k = share.begin; k < share.end; k++) {
-            struct run run =
-                backward_run(shape, plane, data, k / share.blocks, from + k % share.blocks);
-            if (views)
-                sum_rows(shape, plane, data, k / share.blocks, from + k % share.blocks, &run);
-            else
-                kernels->backward_sums(&run);
-        }
+        if (!shape->sums_known)
+            backward_sum_share(shape, plane, data, from, &share);
 #pragma omp barrier
 #pragma omp for schedule(static)
         for (int b = from; b < to; b++)
             finish_backward_sums(shape, plane, data, b);
-        for (int k = share.end - 1; k >= share.begin; k--) {
-            struct run run =
-                backward_run(shape, plane, data, k / share.blocks, from + k % share.blocks);
-            if (run.g) { /* summed and cut already */
-                run.diffs[0] = run.g;
-                run.relu = false;
-            }
-            kernels->backward_apply(&run);
-        }
+        if (data->dx)
+            backward_apply_share(shape, plane, data, from, &share);
     }
 }
 
@@ -412,11 +456,7 @@ void batch_norm_backward(const struct batch_norm_shape *shape,
                          const struct batch_norm_backward *data)
 {
     const struct plane plane = plane_of(&shape->map);
-    const int block = shape->map.block, group = group_of(&plane);
-    for (int b = 0; b < plane.blocks; b++)
-        set_affine(block_scratch(data->scratch, b), data->scale + b * block,
-                   data->shift + b * block, data->mean + b * block, data->inverse + b * block,
-                   block);
+    const int group = group_for(shape, &plane, data->dx);
     for (int from = 0; from < plane.blocks; from += group)
         backward_group(shape, &plane, data, from,
                        from + group < plane.blocks ? from + group : plane.blocks);

@@ -187,7 +187,8 @@ KERNEL_INLINE void backward_apply_any(const struct run *r, bool native)
         BY_TYPE(r, run_backward_apply(type, relu, r->diffs, NULL, r->x, r->out, r->count, r->c));
 }
 
-/* Whether to convert natively is asked before everything is inlined twice. */
+/* Whether to convert natively is asked before everything is inlined twice. What is handed on is the
+ * level's constant, not `true`: levels that cannot have the instructions do not compile them. */
 #define BY_CONVERSION(level, function, r)                                                          \
     do {                                                                                           \
         if (CPU_BF16_##level && (r)->type == PRECISION_BF16 && cpu_bf16())                         \

@@ -6,8 +6,8 @@
 #include "nn/engine/batch_norm_kernel.h"
 #include "nn/vector.h"
 
-/* What the passes read of a block of channels, LANES numbers each: y = x * a + b;
- * dx = g * p + x * q + r. */
+/* Coefficients: what the second passes need of a block of channels, LANES numbers each, one per
+ * channel and repeated where a block is narrower: y = x * a + b; dx = g * p + x * q + r. */
 enum { A, B, MEAN, P, Q, R, COEFFICIENTS };
 
 /* Sums that a pass leaves: LANES of the first kind, LANES of the second. */

@@ -82,6 +82,8 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
                                    .w = shape.w,
                                    .block = plain ? 1 : builder->block};
     made->wants_diff = builder_trains(builder);
+    made->seen_through.coefficients = made->diff_through.coefficients = NO_BUFFER;
+    made->sums = made->diff_sums = NO_BUFFER;
     if (buffer == NO_BUFFER)
         TRY(builder_buffer(builder, tensor_bytes(&made->tensor), &buffer));
     made->buffer = buffer;
@@ -89,7 +91,7 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
     return RETORT_OK;
 }
 
-const struct unit *builder_residual_reader(const struct builder *builder, int node)
+const struct unit *builder_only_reader(const struct builder *builder, int node)
 {
     const struct unit *reader = NULL;
     if (builder->last_reader[node] == INT_MAX)
@@ -97,14 +99,13 @@ const struct unit *builder_residual_reader(const struct builder *builder, int no
     for (int i = 0; i < builder->unit_count; i++) {
         const struct unit *unit = &builder->units[i];
         const struct node *main = &builder->graph->nodes[unit->node];
+        int reads = unit->residual == node;
         for (int j = 0; j < main->input_count; j++)
-            if (main->inputs[j] == node)
-                return NULL;
-        if (unit->residual == node) {
-            if (reader)
-                return NULL;
+            reads += main->inputs[j] == node;
+        if (reads > 1 || (reads && reader))
+            return NULL;
+        if (reads)
             reader = unit;
-        }
     }
     return reader;
 }

@@ -45,6 +45,12 @@ struct buffer {
     int first, last; /* steps; first < 0: not touched yet */
 };
 
+/* A batch norm whose second pass (batch_norm_kernel.h) is left to a reader. */
+struct lazy_norm {
+    int coefficients; /* NO_BUFFER: there is none */
+    bool relu;
+};
+
 /* The output of a unit. */
 struct value {
     struct tensor tensor; /* shape and layout; data stays NULL */
@@ -56,6 +62,13 @@ struct value {
      * the buffer is the shortcut's source, and a contribution is a gradient of its result. NULL:
      * plain. Owned by the arena. */
     const struct shortcut *view, *diff_views[VALUE_DIFFS];
+    /* Between batch norms and a depthwise convolution that reads or makes their values alone: the
+     * buffer is the batch norm's source; the one contribution is the gradient of what the batch
+     * norm makes of the value. */
+    struct lazy_norm seen_through, diff_through;
+    /* Scratch with the sums of the batch norm that reads the value, of the one that made it
+     * (backward); NO_BUFFER: not taken yet. */
+    int sums, diff_sums;
 };
 
 struct shortcut; /* elementwise.h */
@@ -88,7 +101,7 @@ struct builder {
     const struct graph *graph;
     struct executor_options options;
     struct dnn *dnn;
-    int block;
+    int block, threads; /* of channels in a map; of every step */
     struct arena *arena;
     struct value *values; /* by node */
     void **notes; /* by node: what its forward half leaves for its backward half; in arena */
@@ -125,8 +138,9 @@ enum retort_status builder_output(struct builder *builder, const struct unit *un
 
 enum retort_status builder_buffer(struct builder *builder, size_t bytes, int *buffer);
 
-/* The unit that reads this node as its residual if nothing else reads it, else NULL. */
-const struct unit *builder_residual_reader(const struct builder *builder, int node);
+/* The unit that alone reads this node, as an input or as its residual; NULL: several do, or none,
+ * or the caller. */
+const struct unit *builder_only_reader(const struct builder *builder, int node);
 
 /* The buffer of a node's value, carried out by a step if it is a view. */
 enum retort_status builder_whole(struct builder *builder, int node, int *buffer);

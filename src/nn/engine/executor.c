@@ -70,6 +70,7 @@ static enum retort_status compile(struct executor *executor)
     size_t nodes = (size_t)graph->node_count, parameters = (size_t)graph->parameter_count;
     builder->graph = graph;
     builder->block = dnn_block();
+    builder->threads = omp_get_max_threads();
     builder->arena = &executor->arena;
     builder->step = &executor->step;
     TRY(arena_take(&executor->arena, nodes * sizeof(*builder->values), (void **)&builder->values));

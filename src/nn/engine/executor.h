@@ -26,7 +26,7 @@ struct executor_options {
     const int *taps;
     const bool *tap_diffs; /* train: taps[i] gets a gradient from the caller; NULL: none does */
     bool input_diff;       /* train: the gradient of the input is wanted too (tests) */
-    bool direct;           /* convolutions as plain sums only, see winograd.h (tests) */
+    bool direct;           /* convolutions by oneDNN only, as plain sums (tests) */
 };
 
 struct executor;

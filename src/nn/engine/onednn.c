@@ -182,6 +182,20 @@ enum retort_status dnn_blocked_weights(struct dnn *dnn, int oc, int ic, int kern
     return keep_layout(dnn, &desc, blocked);
 }
 
+enum retort_status dnn_depthwise_weights(struct dnn *dnn, int channels, int kernel, int block,
+                                         const struct dnn_layout **plain,
+                                         const struct dnn_layout **blocked)
+{
+    const int sizes[] = {channels, 1, 1, kernel, kernel};
+    const dnnl_dims_t wide = {channels, 1, 1, kernel, kernel};
+    const dnnl_format_tag_t tag = block == 16 ? dnnl_Goihw16g : dnnl_Goihw8g;
+    dnnl_memory_desc_t desc;
+    TRY(plain_desc(dnnl_f32, 5, sizes, &desc));
+    TRY(keep_layout(dnn, &desc, plain));
+    CHECK(dnnl_memory_desc_init_by_tag(&desc, 5, wide, dnnl_f32, tag));
+    return keep_layout(dnn, &desc, blocked);
+}
+
 size_t dnn_bytes(const struct dnn_layout *layout)
 {
     return layout ? dnnl_memory_desc_get_size(&layout->desc) : 0;

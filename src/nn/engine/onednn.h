@@ -54,6 +54,11 @@ enum retort_status dnn_blocked_weights(struct dnn *dnn, int oc, int ic, int kern
                                        const struct dnn_layout **plain,
                                        const struct dnn_layout **blocked);
 
+/* The same of a depthwise convolution: blocked (channels / block, kernel, kernel, block). */
+enum retort_status dnn_depthwise_weights(struct dnn *dnn, int channels, int kernel, int block,
+                                         const struct dnn_layout **plain,
+                                         const struct dnn_layout **blocked);
+
 size_t dnn_bytes(const struct dnn_layout *layout);
 bool dnn_equal(const struct dnn_layout *a, const struct dnn_layout *b);
 

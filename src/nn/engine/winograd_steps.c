@@ -4,8 +4,6 @@
  * convolution's time. When inferring they stay transformed, in four times the weights' memory. */
 #include "nn/engine/winograd_steps.h"
 
-#include <omp.h>
-
 bool winograd_takes(const struct builder *builder, const struct dnn_weighted *what,
                     struct winograd *winograd)
 {
@@ -17,7 +15,7 @@ bool winograd_takes(const struct builder *builder, const struct dnn_weighted *wh
                                   .h = src->h,
                                   .w = src->w,
                                   .block = src->block,
-                                  .threads = omp_get_max_threads()};
+                                  .threads = builder->threads};
     return !builder->options.direct && what->kernel == 3 && what->stride == 1 && what->pad == 1 &&
            what->groups <= 1 && src->block == dst->block && winograd_fits(winograd);
 }

@@ -3,6 +3,7 @@
 
 #include "nn/engine/batch_norm_kernel.h"
 #include "nn/engine/builder.h"
+#include "nn/engine/depthwise_steps.h"
 #include "nn/op/op.h"
 
 static const struct setting rows[] = {
@@ -37,7 +38,7 @@ static int parameters(const void *attributes, const struct shape *inputs,
 /* From the forward half to the backward half. */
 struct notes {
     struct batch_norm_shape shape;
-    int x, scale, shift, diff_scale, diff_shift, mean, inverse;
+    int x, scale, shift, diff_scale, diff_shift, mean, inverse, coefficients;
 };
 
 /* The buffers of a step in the order in which its function finds them. */
@@ -51,6 +52,7 @@ enum {
     F_RUNNING_VAR,
     F_MEAN,
     F_INVERSE,
+    F_COEFFICIENTS,
     F_SCRATCH,
     F_COUNT
 };
@@ -58,9 +60,9 @@ enum {
     B_X,
     B_Y,
     B_SCALE,
-    B_SHIFT,
     B_MEAN,
     B_INVERSE,
+    B_COEFFICIENTS,
     B_G,
     B_DX,
     B_DIFF_SCALE,
@@ -81,6 +83,7 @@ static void run_forward(const struct step *step, void *const *ptr)
                                                     .running_var = ptr[F_RUNNING_VAR],
                                                     .mean = ptr[F_MEAN],
                                                     .inverse = ptr[F_INVERSE],
+                                                    .coefficients = ptr[F_COEFFICIENTS],
                                                     .scratch = ptr[F_SCRATCH]});
 }
 
@@ -90,9 +93,9 @@ static void run_backward(const struct step *step, void *const *ptr)
     struct batch_norm_backward data = {.x = ptr[B_X],
                                        .y = ptr[B_Y],
                                        .scale = ptr[B_SCALE],
-                                       .shift = ptr[B_SHIFT],
                                        .mean = ptr[B_MEAN],
                                        .inverse = ptr[B_INVERSE],
+                                       .coefficients = ptr[B_COEFFICIENTS],
                                        .g = ptr[B_G],
                                        .dx = ptr[B_DX],
                                        .diff_scale = ptr[B_DIFF_SCALE],
@@ -123,50 +126,82 @@ static enum retort_status place_parameters(struct builder *builder, const struct
     return builder_vector(builder, first + 3, running_var, NULL);
 }
 
+/* What training keeps from pass to pass. The sums may be there already, from who made the source.
+ */
+static enum retort_status place_statistics(struct builder *builder, const struct unit *unit,
+                                           struct notes *notes, int *scratch)
+{
+    const struct tensor *map = &notes->shape.map;
+    const size_t vector = (size_t)tensor_channels(map) * sizeof(float);
+    TRY(builder_buffer(builder, vector, &notes->mean));
+    TRY(builder_buffer(builder, vector, &notes->inverse));
+    TRY(builder_buffer(builder, batch_norm_coefficients(map) * sizeof(float),
+                       &notes->coefficients));
+    *scratch = builder_input(builder, unit, 0)->sums;
+    notes->shape.sums_known = *scratch != NO_BUFFER;
+    if (notes->shape.sums_known)
+        return RETORT_OK;
+    return builder_buffer(builder, batch_norm_scratch(&notes->shape) * sizeof(float), scratch);
+}
+
+static enum retort_status place_residual(struct builder *builder, const struct unit *unit,
+                                         struct notes *notes, int *residual)
+{
+    *residual = NO_BUFFER;
+    if (unit->add < 0)
+        return RETORT_OK;
+    if (!builder_trains(builder))
+        return builder_whole(builder, unit->residual, residual);
+    *residual = builder_value(builder, unit->residual)->buffer;
+    notes->shape.residual_view = builder_value(builder, unit->residual)->view;
+    return RETORT_OK;
+}
+
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
     const struct node *node = &builder->graph->nodes[unit->node];
     const struct batch_norm_attributes *a = node->attributes;
     const struct value *src = builder_input(builder, unit, 0);
     const bool train = builder_trains(builder);
+    const bool lazy = unit->add < 0 && depthwise_reader(builder, unit->output);
     struct notes *notes;
     struct value *dst;
-    int running_mean, running_var, scratch = NO_BUFFER;
+    int running_mean, running_var, residual, scratch = NO_BUFFER;
     TRY(arena_take(builder->arena, sizeof(*notes), (void **)&notes));
     builder->notes[unit->node] = notes;
-    TRY(builder_output(builder, unit, false, NO_BUFFER, &dst));
+    TRY(builder_output(builder, unit, false, lazy ? src->buffer : NO_BUFFER, &dst));
     TRY(place_parameters(builder, unit, notes, &running_mean, &running_var));
     notes->x = src->buffer;
     notes->shape = (struct batch_norm_shape){.map = dst->tensor,
                                              .epsilon = (float)a->epsilon,
                                              .momentum = (float)a->momentum,
                                              .relu = unit->relu >= 0,
-                                             .residual = unit->add >= 0};
-    notes->mean = notes->inverse = NO_BUFFER;
-    int residual = NO_BUFFER;
-    if (unit->add >= 0 && train) {
-        residual = builder_value(builder, unit->residual)->buffer;
-        notes->shape.residual_view = builder_value(builder, unit->residual)->view;
-    } else if (unit->add >= 0) {
-        TRY(builder_whole(builder, unit->residual, &residual));
-    }
-    if (train) {
-        size_t vector = (size_t)tensor_channels(&dst->tensor) * sizeof(float);
-        TRY(builder_buffer(builder, vector, &notes->mean));
-        TRY(builder_buffer(builder, vector, &notes->inverse));
-        TRY(builder_buffer(builder, batch_norm_scratch(&notes->shape) * sizeof(float), &scratch));
-    }
-    int passes = (train ? 3 : 2) + (unit->add >= 0);
-    struct step_request request = {.kind = "batch norm",
+                                             .residual = unit->add >= 0,
+                                             .threads = builder->threads};
+    notes->mean = notes->inverse = notes->coefficients = NO_BUFFER;
+    TRY(place_residual(builder, unit, notes, &residual));
+    if (train)
+        TRY(place_statistics(builder, unit, notes, &scratch));
+    if (lazy)
+        dst->seen_through = (struct lazy_norm){notes->coefficients, notes->shape.relu};
+    const int passes = (train && !notes->shape.sums_known) + (lazy ? 0 : 2) + (unit->add >= 0);
+    struct step_request request = {.kind = lazy ? "batch norm statistics" : "batch norm",
                                    .run = train ? run_forward : run_apply,
                                    .constants = &notes->shape,
                                    .constant_bytes = sizeof(notes->shape),
                                    .buffer_count = F_COUNT,
                                    .bytes = (double)passes * (double)tensor_bytes(&dst->tensor)};
     const int buffers[F_COUNT] = {
-        [F_X] = src->buffer,           [F_RESIDUAL] = residual,  [F_Y] = dst->buffer,
-        [F_SCALE] = notes->scale,      [F_SHIFT] = notes->shift, [F_RUNNING_MEAN] = running_mean,
-        [F_RUNNING_VAR] = running_var, [F_MEAN] = notes->mean,   [F_INVERSE] = notes->inverse,
+        [F_X] = src->buffer,
+        [F_RESIDUAL] = residual,
+        [F_Y] = lazy ? NO_BUFFER : dst->buffer,
+        [F_SCALE] = notes->scale,
+        [F_SHIFT] = notes->shift,
+        [F_RUNNING_MEAN] = running_mean,
+        [F_RUNNING_VAR] = running_var,
+        [F_MEAN] = notes->mean,
+        [F_INVERSE] = notes->inverse,
+        [F_COEFFICIENTS] = notes->coefficients,
         [F_SCRATCH] = scratch,
     };
     memcpy(request.buffers, buffers, sizeof(buffers));
@@ -195,18 +230,45 @@ static enum retort_status place_gradients(struct builder *builder, const struct 
     return *dx == NO_BUFFER ? builder_buffer(builder, bytes, dx) : RETORT_OK;
 }
 
+/* May who made the source take the gradient as it is before batch norm? */
+static bool leaves_gradient(struct builder *builder, const struct unit *unit,
+                            const struct value *dst)
+{
+    return builder_input(builder, unit, 0)->sums != NO_BUFFER && unit->add < 0 &&
+           dst->diff_count == 1 && !dst->diff_views[0];
+}
+
+static enum retort_status hand_gradients_on(struct builder *builder, const struct unit *unit,
+                                            const struct notes *notes, const struct value *dst,
+                                            int g, int dx)
+{
+    struct value *src = builder_input(builder, unit, 0);
+    if (unit->add >= 0)
+        TRY(builder_add_diff(builder_value(builder, unit->residual), g, false));
+    if (dx != NO_BUFFER)
+        return builder_add_diff(src, dx, false);
+    src->diff_through = (struct lazy_norm){notes->coefficients, notes->shape.relu};
+    return builder_add_diff(src, dst->diffs[0], dst->diff_shared[0]);
+}
+
 static enum retort_status backward(struct builder *builder, const struct unit *unit)
 {
     struct notes *notes = builder->notes[unit->node];
     const struct value *dst = builder_value(builder, unit->output);
     const bool reads_y = unit->add >= 0 && unit->relu >= 0;
-    int g, dx, scratch;
-    TRY(place_gradients(builder, unit, dst, &g, &dx));
-    TRY(builder_buffer(builder, batch_norm_scratch(&notes->shape) * sizeof(float), &scratch));
+    int g = NO_BUFFER, dx = NO_BUFFER, scratch = dst->diff_sums;
+    notes->shape.sums_known = scratch != NO_BUFFER;
     notes->shape.diff_count = dst->diff_count;
     memcpy(notes->shape.diff_views, dst->diff_views, sizeof(dst->diff_views));
-    int passes = 4 + dst->diff_count + (reads_y ? 1 : 0) + (g != NO_BUFFER);
-    struct step_request request = {.kind = "batch norm backward",
+    if (!leaves_gradient(builder, unit, dst))
+        TRY(place_gradients(builder, unit, dst, &g, &dx));
+    if (!notes->shape.sums_known)
+        TRY(builder_buffer(builder, batch_norm_scratch(&notes->shape) * sizeof(float), &scratch));
+    const int sums =
+        notes->shape.sums_known ? 0 : 1 + dst->diff_count + (reads_y ? 1 : 0) + (g != NO_BUFFER);
+    const int passes = sums + (dx == NO_BUFFER ? 0 : 3);
+    struct step_request request = {.kind = dx == NO_BUFFER ? "batch norm backward sums"
+                                                           : "batch norm backward",
                                    .run = run_backward,
                                    .constants = &notes->shape,
                                    .constant_bytes = sizeof(notes->shape),
@@ -216,9 +278,9 @@ static enum retort_status backward(struct builder *builder, const struct unit *u
         [B_X] = notes->x,
         [B_Y] = reads_y ? dst->buffer : NO_BUFFER,
         [B_SCALE] = notes->scale,
-        [B_SHIFT] = notes->shift,
         [B_MEAN] = notes->mean,
         [B_INVERSE] = notes->inverse,
+        [B_COEFFICIENTS] = notes->coefficients,
         [B_G] = g,
         [B_DX] = dx,
         [B_DIFF_SCALE] = notes->diff_scale,
@@ -228,9 +290,7 @@ static enum retort_status backward(struct builder *builder, const struct unit *u
     memcpy(request.buffers, buffers, sizeof(buffers));
     memcpy(request.buffers + B_DIFFS, dst->diffs, (size_t)dst->diff_count * sizeof(int));
     TRY(builder_step(builder, builder->graph->nodes[unit->node].name, &request));
-    if (unit->add >= 0)
-        TRY(builder_add_diff(builder_value(builder, unit->residual), g, false));
-    return builder_add_diff(builder_input(builder, unit, 0), dx, false);
+    return hand_gradients_on(builder, unit, notes, dst, g, dx);
 }
 
 const struct op op_batch_norm = {

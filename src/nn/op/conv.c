@@ -1,4 +1,5 @@
 /* conv.c - two-dimensional convolution with square kernels, also depthwise. */
+#include "nn/engine/depthwise_steps.h"
 #include "nn/engine/weighted.h"
 #include "nn/op/op.h"
 
@@ -63,6 +64,8 @@ static int64_t macs(const void *attributes, const struct shape *inputs, struct s
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
     const struct conv_attributes *a = builder->graph->nodes[unit->node].attributes;
+    if (depthwise_takes(builder, unit))
+        return depthwise_forward_steps(builder, unit);
     return weighted_forward(
         builder, unit, "conv",
         &(struct dnn_weighted){
@@ -71,6 +74,8 @@ static enum retort_status forward(struct builder *builder, const struct unit *un
 
 static enum retort_status backward(struct builder *builder, const struct unit *unit)
 {
+    if (depthwise_takes(builder, unit))
+        return depthwise_backward_steps(builder, unit);
     return weighted_backward(builder, unit, "conv");
 }
 

@@ -36,7 +36,8 @@ static struct shortcut describe(struct builder *builder, const struct unit *unit
 
 static enum retort_status forward(struct builder *builder, const struct unit *unit)
 {
-    const struct unit *reader = builder_residual_reader(builder, unit->output);
+    const struct unit *only = builder_only_reader(builder, unit->output);
+    const bool reader = only && only->residual == unit->output;
     const int src = builder_input(builder, unit, 0)->buffer;
     struct value *dst;
     TRY(builder_output(builder, unit, false, reader ? src : NO_BUFFER, &dst));
