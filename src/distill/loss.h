@@ -13,7 +13,8 @@
 #define LOSS_KINDS(X)                                                                              \
     X(ce)                                                                                          \
     X(kl)                                                                                          \
-    X(gram)
+    X(gram)                                                                                        \
+    X(dkd)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
