@@ -14,7 +14,8 @@
     X(ce)                                                                                          \
     X(kl)                                                                                          \
     X(gram)                                                                                        \
-    X(dkd)
+    X(dkd)                                                                                         \
+    X(at)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
