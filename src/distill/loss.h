@@ -15,7 +15,8 @@
     X(kl)                                                                                          \
     X(gram)                                                                                        \
     X(dkd)                                                                                         \
-    X(at)
+    X(at)                                                                                          \
+    X(hint)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
