@@ -48,7 +48,8 @@ struct loss_step {
     bool defined;                     /* the gradients of taps hold `before` when the loss comes */
     float before;                     /* exact in bf16 */
     float *diff_logits;               /* [out]; the loss finds `before` there */
-    float *diff_taps[LOSS_STEP_TAPS]; /* [out] NaN where the loss uses no tap */
+    float *diff_taps[LOSS_STEP_TAPS]; /* [out] */
+    bool used[LOSS_STEP_TAPS]; /* [out] where the loss does not use the tap, its diff is NaN */
 };
 
 /* Numbers are of about normal distribution and exact in bf16. The first teacher's share is 1. */

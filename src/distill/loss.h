@@ -16,7 +16,8 @@
     X(gram)                                                                                        \
     X(dkd)                                                                                         \
     X(at)                                                                                          \
-    X(hint)
+    X(hint)                                                                                        \
+    X(rkd)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
