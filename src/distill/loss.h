@@ -15,6 +15,7 @@
     X(kl)                                                                                          \
     X(gram)                                                                                        \
     X(dkd)                                                                                         \
+    X(dist)                                                                                        \
     X(at)                                                                                          \
     X(hint)                                                                                        \
     X(rkd)
