@@ -18,7 +18,8 @@
     X(dist)                                                                                        \
     X(at)                                                                                          \
     X(hint)                                                                                        \
-    X(rkd)
+    X(rkd)                                                                                         \
+    X(kd_svd)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
