@@ -13,7 +13,13 @@
 #define LOSS_KINDS(X)                                                                              \
     X(ce)                                                                                          \
     X(kl)                                                                                          \
-    X(gram)
+    X(gram)                                                                                        \
+    X(dkd)                                                                                         \
+    X(dist)                                                                                        \
+    X(at)                                                                                          \
+    X(hint)                                                                                        \
+    X(rkd)                                                                                         \
+    X(kd_svd)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,

@@ -79,6 +79,23 @@ static struct objective_value mean_value(const struct objective_value *sum, long
     return mean;
 }
 
+static enum retort_status fail_not_finite(const struct trainer *trainer,
+                                          const struct training_report *now,
+                                          const struct objective_value *value)
+{
+    char parts[512] = "";
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        if (!trainer->setup.losses[kind])
+            continue;
+        const size_t used = strlen(parts);
+        snprintf(parts + used, sizeof(parts) - used, "%s%s %g", used ? ", " : "",
+                 loss_of((enum loss_kind)kind)->name, value->raw[kind]);
+    }
+    return fail(RETORT_BACKEND,
+                "the loss is not finite at step %ld of epoch %d (%s): lower the learning rate",
+                now->step, now->epoch + 1, parts);
+}
+
 enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_listener *listener,
                                  void *context, struct training_report *report)
 {
@@ -96,11 +113,7 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
         TRY(step_once(trainer, &batch, step, now.rate, &value, &right));
         add_value(&sum, &value);
         if (!(value.total - value.total == 0))
-            return fail(RETORT_BACKEND,
-                        "the loss is not finite at step %ld of epoch %d (ce %g, kl %g, gram %g): "
-                        "lower the learning rate",
-                        now.step, epoch + 1, value.raw[LOSS_ce], value.raw[LOSS_kl],
-                        value.raw[LOSS_gram]);
+            return fail_not_finite(trainer, &now, &value);
         now.images += batch.n;
         now.value = mean_value(&sum, now.step);
         now.accuracy = 100.0 * (double)right / (double)now.images;

@@ -29,7 +29,7 @@ yaml.h           src/recipe/
 argp.h           cli/
 cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
-omp.h            src/distill/gram.c src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
+omp.h            src/distill/ src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
 jansson.h        src/base/ src/nn/ src/recipe/ src/train/ cli/ tests/
 retort/          examples/
