@@ -19,13 +19,22 @@ struct options {
     bool quiet, json, dry;
 };
 
-enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET, OPTION_JSON };
+enum {
+    OPTION_OUT = 256,
+    OPTION_SET,
+    OPTION_RESUME,
+    OPTION_DRY_RUN,
+    OPTION_QUIET,
+    OPTION_JSON,
+    OPTION_FORCE
+};
 
 static const struct argp_option rows[] = {
     {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
     {"set", OPTION_SET, "KEY=VALUE", 0,
      "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
+    {"force", OPTION_FORCE, NULL, 0, "teach also with teachers that know nothing", 0},
     {"dry-run", OPTION_DRY_RUN, NULL, 0,
      "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
@@ -48,6 +57,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_RESUME:
         options->run.resume = true;
+        return 0;
+    case OPTION_FORCE:
+        options->run.force = true;
         return 0;
     case OPTION_DRY_RUN:
         options->dry = true;

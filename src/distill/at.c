@@ -24,14 +24,14 @@ enum at_norm { AT_L2, AT_MEAN_SQUARE };
 static const double LEAST_NORM = 1e-12;
 
 struct at_settings {
-    double weight, p;
+    struct loss_weight weight;
+    double p;
     struct text_list taps;
     int norm; /* enum at_norm */
 };
 static const char *const norm_words[] = {"l2", "mean-square", NULL};
 static const struct setting at_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct at_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct at_settings, "1"),
     {"p", SETTING_NUMBER, offsetof(struct at_settings, p), .low = 1, .high = 16, .fallback = "2",
      .help = "the power of a map's numbers whose sum over the channels is the attention"},
     {"taps", SETTING_TEXTS, offsetof(struct at_settings, taps), .fallback = "",

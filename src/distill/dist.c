@@ -21,11 +21,11 @@
 #include "distill/logits.h"
 
 struct dist_settings {
-    double weight, beta, gamma, temperature;
+    struct loss_weight weight;
+    double beta, gamma, temperature;
 };
 static const struct setting dist_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct dist_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct dist_settings, "1"),
     {"beta", SETTING_NUMBER, offsetof(struct dist_settings, beta), .low = 0, .high = 1e6,
      .fallback = "2", .help = "factor of the part on the classes of an image"},
     {"gamma", SETTING_NUMBER, offsetof(struct dist_settings, gamma), .low = 0, .high = 1e6,

@@ -21,12 +21,12 @@
 #include "distill/logits.h"
 
 struct dkd_settings {
-    double weight, alpha, beta, temperature;
+    struct loss_weight weight;
+    double alpha, beta, temperature;
     bool standardize;
 };
 static const struct setting dkd_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct dkd_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct dkd_settings, "1"),
     {"alpha", SETTING_NUMBER, offsetof(struct dkd_settings, alpha), .low = 0, .high = 1e6,
      .fallback = "1", .help = "factor of the part on the label's class"},
     {"beta", SETTING_NUMBER, offsetof(struct dkd_settings, beta), .low = 0, .high = 1e6,

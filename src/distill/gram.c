@@ -23,8 +23,7 @@
 static const char *const pool_words[] = {"max", "avg", NULL};
 static const char *const norm_words[] = {"mean", "sskd", "frobenius", NULL};
 static const struct setting gram_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct gram_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct gram_settings, "1"),
     {"pairs", SETTING_TEXTS, offsetof(struct gram_settings, pairs), .fallback = "all",
      .help = "pairs of taps: all, adjacent, cross, or a list such as stem-stage1, stem-stage3"},
     {"pool", SETTING_CHOICE, offsetof(struct gram_settings, pool), .choices = pool_words,
@@ -389,6 +388,7 @@ const struct loss loss_gram = {
     .name = "gram",
     .settings = &gram_table,
     .needs_teacher = true,
+    .same_channels = true,
     .create = gram_create,
     .destroy = gram_destroy,
     .uses_tap = gram_uses_tap,

@@ -14,12 +14,11 @@
 #include "distill/taps.h"
 
 struct hint_settings {
-    double weight;
+    struct loss_weight weight;
     const char *tap;
 };
 static const struct setting hint_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct hint_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct hint_settings, "1"),
     {"tap", SETTING_TEXT, offsetof(struct hint_settings, tap), .fallback = "",
      .help = "the tap that is compared; empty: the middle one"},
 };
@@ -140,6 +139,7 @@ const struct loss loss_hint = {
     .name = "hint",
     .settings = &hint_table,
     .needs_teacher = true,
+    .same_channels = true,
     .create = hint_create,
     .destroy = hint_destroy,
     .uses_tap = hint_uses_tap,

@@ -34,13 +34,12 @@
 static const double WIDTH = 8; /* 2 sigma^2 */
 
 struct kd_svd_settings {
-    double weight;
+    struct loss_weight weight;
     struct text_list taps;
     int vectors, spare;
 };
 static const struct setting kd_svd_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct kd_svd_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct kd_svd_settings, "1"),
     {"taps", SETTING_TEXTS, offsetof(struct kd_svd_settings, taps), .fallback = "",
      .help = "the taps whose neighbours are related; empty: all"},
     {"vectors", SETTING_INT, offsetof(struct kd_svd_settings, vectors), .low = 1, .high = 64,

@@ -11,12 +11,12 @@
 #include "distill/logits.h"
 
 struct kl_settings {
-    double weight, temperature;
+    struct loss_weight weight;
+    double temperature;
     bool standardize;
 };
 static const struct setting kl_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct kl_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct kl_settings, "1"),
     {"temperature", SETTING_NUMBER, offsetof(struct kl_settings, temperature), .low = 0.01,
      .high = 1000, .fallback = "1", .help = "divides the logits of teacher and student"},
     {"standardize", SETTING_FLAG, offsetof(struct kl_settings, standardize), .fallback = "false",

@@ -34,14 +34,14 @@ enum rkd_on { RKD_TAP, RKD_LOGITS };
 static const double COINCIDE = 1e-12;
 
 struct rkd_settings {
-    double weight, distance, angle;
+    struct loss_weight weight;
+    double distance, angle;
     int on; /* enum rkd_on */
     const char *tap;
 };
 static const char *const on_words[] = {"tap", "logits", NULL};
 static const struct setting rkd_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct rkd_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct rkd_settings, "1"),
     {"distance", SETTING_NUMBER, offsetof(struct rkd_settings, distance), .low = 0, .high = 1e6,
      .fallback = "25", .help = "factor of the part on distances"},
     {"angle", SETTING_NUMBER, offsetof(struct rkd_settings, angle), .low = 0, .high = 1e6,

@@ -14,7 +14,7 @@ top1() {
 
 # ---- a dry run ----
 
-expect 0 'Gram pairs: stem-stage1' run "$folder/r.yaml" --out "$folder/run" --dry-run
+expect 0 'pairs of taps: stem-stage1' run "$folder/r.yaml" --out "$folder/run" --dry-run
 for text in 'teacher: resnet' 'student: resnet' 'tap stage3' 'teacher/student: 1.00x' 'steps/epoch' \
     'measured by a few steps' "folder: $folder/run"; do
     grep -qF "$text" "$folder/out" || fail "--dry-run: \"$text\" wanted: $(cat "$folder/out")"

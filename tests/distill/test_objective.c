@@ -122,7 +122,7 @@ static struct objective_value run(struct rig *rig, struct objective *objective)
         .taps = rig->student,
         .diff_taps = rig->diffs,
     };
-    return objective_student(objective, &student);
+    return objective_student(objective, &student, 0);
 }
 
 static void check_golden(const char *name)

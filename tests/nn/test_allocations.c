@@ -299,7 +299,8 @@ static void run_step(struct session *session, uint32_t step)
     objective_student(session->objective,
                       &(struct student_view){executor_logits(session->student), session->labels,
                                              executor_diff_logits(session->student),
-                                             session->student_taps, session->diff_taps});
+                                             session->student_taps, session->diff_taps},
+                      0);
     executor_backward(session->student);
     optimizer_step(&session->optimizer, 1e-3);
 }

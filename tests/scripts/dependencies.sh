@@ -11,7 +11,7 @@ src/base     retort/status.h base/
 src/data     base/ data/
 src/nn       retort/network.h base/ nn/
 src/distill  base/ nn/bf16.h nn/graph.h nn/model.h nn/op/op.h nn/tensor.h nn/vector.h distill/
-src/recipe   base/ distill/loss.h recipe/
+src/recipe   base/ distill/ensemble.h distill/loss.h recipe/
 src/train    retort/ base/ data/ nn/ distill/ recipe/ train/
 src/deploy   retort/classifier.h base/ nn/ deploy/
 cli          retort/ *

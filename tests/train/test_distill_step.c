@@ -361,7 +361,7 @@ static struct objective_value learn(struct step *step)
                                 executor_diff_logits(step->student), step->student_taps,
                                 step->diff_taps};
     executor_forward(step->student, step->images, 0);
-    return objective_student(step->objective, &view);
+    return objective_student(step->objective, &view, 0);
 }
 
 static void run_step(struct step *step)

@@ -15,7 +15,8 @@ struct fixture {
     struct recipe_train train;
     struct arena arena;
     const void *losses[LOSS_COUNT];
-    struct model teacher, student;
+    struct model teacher, student, *models[1];
+    const struct model *teachers[1];
     struct trainer_setup setup;
 };
 
@@ -49,8 +50,12 @@ static void open_fixture(struct fixture *f)
                                       .losses = f->losses,
                                       .epochs = 4,
                                       .seed = 5,
-                                      .model = &f->student,
-                                      .teacher = &f->teacher};
+                                      .models = f->models,
+                                      .model_count = 1,
+                                      .teachers = f->teachers,
+                                      .teacher_count = 1};
+    f->models[0] = &f->student;
+    f->teachers[0] = &f->teacher;
 }
 
 static void close_fixture(struct fixture *f)
@@ -69,7 +74,7 @@ static struct training_report train_epochs(const struct trainer_setup *setup, in
     assert_ok(trainer_create(setup, &trainer));
     for (int epoch = 0; epoch < epochs; epoch++)
         assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
-    assert_true(trainer_teacher_intact(trainer));
+    assert_true(trainer_teachers_intact(trainer));
     assert_ok(trainer_store(trainer));
     trainer_destroy(trainer);
     return report;
@@ -80,7 +85,7 @@ static void the_loss_goes_down_where_there_is_something_to_learn(void **state)
     struct fixture f;
     open_fixture(&f);
     f.losses[LOSS_kl] = f.losses[LOSS_gram] = NULL;
-    f.setup.teacher = NULL;
+    f.setup.teacher_count = 0;
     double first = train_epochs(&f.setup, 1).value.total;
     struct training_report last = train_epochs(&f.setup, 8);
     assert_true(last.value.total < 0.5 * first);
@@ -137,15 +142,15 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     const uint64_t model = model_hash(&f.teacher);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_ok(trainer_epoch(trainer, 0, NULL, NULL, &report));
-    assert_true(trainer_teacher_intact(trainer));
+    assert_true(trainer_teachers_intact(trainer));
     assert_true(model_hash(&f.teacher) == model);
-    struct parameter_view view = executor_parameters(trainer->teacher.executor);
+    struct parameter_view view = executor_parameters(trainer->teachers[0].executor);
     for (int i = 0; i < view.segment_count; i++) {
         float *value = &view.values[view.segments[i].offset], kept = *value;
         *value += 1e-6f + *value * 1e-6f;
-        assert_false(trainer_teacher_intact(trainer));
+        assert_false(trainer_teachers_intact(trainer));
         *value = kept;
-        assert_true(trainer_teacher_intact(trainer));
+        assert_true(trainer_teachers_intact(trainer));
     }
     trainer_destroy(trainer);
     close_fixture(&f);
@@ -221,9 +226,9 @@ static void what_does_not_fit_is_refused(void **state)
     f.train.batch = TRAIN_IMAGES + 1;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "50 images");
     f.train.batch = BATCH;
-    f.setup.teacher = NULL;
+    f.setup.teacher_count = 0;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "needs a teacher");
-    f.setup.teacher = &f.teacher;
+    f.setup.teacher_count = 1;
     f.dataset.train.height--;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "2x8x8");
     f.dataset.train.height++;

@@ -445,7 +445,10 @@ enum retort_status builder_run(struct builder *builder)
     builder->forward_count = builder->step_count;
     for (int i = count - 1; i >= 0 && builder_trains(builder); i--)
         TRY(in_node(builder, &units[i], build_backward(builder, &units[i])));
-    if (builder->options.input_diff) /* outlives the backward pass */
+    for (int i = 0; i < builder->buffer_count && builder->options.backward_twice; i++)
+        if (builder->buffers[i].first >= 0 && builder->buffers[i].first < builder->forward_count)
+            builder->buffers[i].last = builder->step_count; /* nothing takes its place */
+    if (builder->options.input_diff)                        /* outlives the backward pass */
         TRY(add_step(builder, &(struct step){.kind = "hand over",
                                              .name = "",
                                              .buffer_count = 1,
