@@ -337,7 +337,7 @@ static enum retort_status judge_teacher(const struct run *run, const char *what,
     const double slack = 5; /* points, beside three deviations of the test set's size */
     const char *set = run->experiment.dataset.name;
     const char *made_for = json_string_value(json_object_get(model->provenance, "dataset"));
-    if (evaluation->top1 < chance + 3 * noise)
+    if (evaluation->top1 <= chance + noise) /* small test sets get the benefit of the doubt */
         return fail(RETORT_INVALID,
                     "%s: %.2f %% top-1 on %s, chance is %.2f %%: it knows nothing that it could "
                     "teach (--force teaches all the same)",
