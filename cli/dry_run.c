@@ -64,6 +64,13 @@ static void print_parts(const struct retort_plan *plan)
     printf("training takes about %s on this machine, measured by a few steps of each part\n", time);
 }
 
+static void print_repeat(const struct retort_plan *plan, int repeat)
+{
+    char time[32];
+    progress_time(plan->seconds * repeat, time, sizeof(time));
+    printf("%d seeds take up to %s, each in a folder of its own below it\n", repeat, time);
+}
+
 static void print_taps(const struct retort_plan *plan)
 {
     for (int i = 0; i < plan->pair_count; i++)
@@ -76,7 +83,7 @@ static void print_taps(const struct retort_plan *plan)
                i == plan->adapter_count - 1 ? "\n" : "");
 }
 
-static void print_text(const struct retort_plan *plan, const struct networks *networks)
+static void print_text(const struct retort_plan *plan, const struct networks *networks, int repeat)
 {
     char role[32];
     fputs(plan->recipe, stdout);
@@ -90,7 +97,11 @@ static void print_text(const struct retort_plan *plan, const struct networks *ne
         printf("\nteacher/student: %.2fx parameters, %.2fx MACs\n", networks->parameters,
                networks->macs);
     print_taps(plan);
+    if (plan->cache_bytes > 0)
+        printf("teacher cache: %.1f MB\n", plan->cache_bytes / 1e6);
     print_parts(plan);
+    if (repeat > 1)
+        print_repeat(plan, repeat);
     printf("folder: %s (nothing was written)\n", plan->folder);
 }
 
@@ -103,7 +114,7 @@ static json_t *network_object(const retort_network *network)
                      (json_int_t)retort_network_macs(network));
 }
 
-static void print_json(const struct retort_plan *plan, const struct networks *networks)
+static void print_json(const struct retort_plan *plan, const struct networks *networks, int repeat)
 {
     json_t *pairs = json_array(), *parts = json_array(), *adapters = json_array();
     for (int i = 0; i < plan->pair_count; i++)
@@ -122,9 +133,9 @@ static void print_json(const struct retort_plan *plan, const struct networks *ne
                                         "seconds", part->seconds, "stage", part->stage));
     }
     json_t *all =
-        json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:f}", "folder", plan->folder, "teachers",
+        json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:f, s:i}", "folder", plan->folder, "teachers",
                   plan->teacher_count, "student", network_object(networks->student), "pairs", pairs,
-                  "adapters", adapters, "parts", parts, "seconds", plan->seconds);
+                  "adapters", adapters, "parts", parts, "seconds", plan->seconds, "seeds", repeat);
     if (plan->teacher) {
         json_object_set_new(all, "teacher", network_object(networks->teacher));
         json_object_set_new(
@@ -136,7 +147,7 @@ static void print_json(const struct retort_plan *plan, const struct networks *ne
     json_decref(all);
 }
 
-int dry_run(const struct retort_run_options *options, bool json)
+int dry_run(const struct retort_run_options *options, int repeat, bool json)
 {
     struct retort_plan plan;
     struct networks networks = {0};
@@ -144,7 +155,7 @@ int dry_run(const struct retort_run_options *options, bool json)
         return report_failure();
     int code = EXIT_OK;
     if (open_networks(&plan, &networks) == RETORT_OK)
-        (json ? print_json : print_text)(&plan, &networks);
+        (json ? print_json : print_text)(&plan, &networks, repeat > 0 ? repeat : 1);
     else
         code = report_failure();
     retort_network_close(networks.teacher);

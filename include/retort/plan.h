@@ -46,7 +46,8 @@ struct retort_plan {
     struct retort_plan_adapter *adapters;
     int part_count; /* stages of parts that were asked for and are trained */
     struct retort_plan_part *parts;
-    double seconds; /* of all parts */
+    double cache_bytes; /* of the file of the teachers' logits; 0: none */
+    double seconds;     /* of all parts */
 };
 
 /* options: as for retort_run; listener and resume are not looked at. Takes a few seconds: it loads

@@ -259,6 +259,20 @@ static void gram_teacher(void *state, const struct teacher_view *teacher)
     }
 }
 
+static float *gram_kept(void *state, size_t *floats)
+{
+    struct gram *gram = state;
+    *floats = gram->plan.kept;
+    return gram->kept;
+}
+
+static void gram_recalled(void *state)
+{
+    struct gram *gram = state;
+    gram->teachers = 1;
+    gram->share = 1;
+}
+
 /* ---- the student ---- */
 
 /* Where a level's gradient is put together: the map itself if it is a panel, else scratch. */
@@ -395,5 +409,7 @@ const struct loss loss_gram = {
     .pair = gram_pair,
     .begin = gram_begin,
     .teacher = gram_teacher,
+    .kept = gram_kept,
+    .recalled = gram_recalled,
     .student = gram_student,
 };

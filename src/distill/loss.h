@@ -110,6 +110,11 @@ struct loss {
     void (*begin)(void *state);
     /* Keep what is needed of one teacher. NULL: teachers are not looked at. */
     void (*teacher)(void *state, const struct teacher_view *teacher);
+    /* What is kept of the maps of a step's one teacher, (n, *floats) in a row, to be stored and put
+     * back in a later step instead of calling `teacher`; recalled says that it was put back. NULL:
+     * there is no such thing. */
+    float *(*kept)(void *state, size_t *floats);
+    void (*recalled)(void *state);
     /* Return the unweighted value; add weight * gradient. */
     double (*student)(void *state, double weight, const struct student_view *student);
 };

@@ -109,6 +109,35 @@ void objective_teacher(struct objective *objective, const struct teacher_view *t
     }
 }
 
+/* The only loss that looks at maps of teachers; NULL where there are several, or none. */
+static struct part *map_part(struct objective *objective)
+{
+    struct part *found = NULL;
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        bool looks = false;
+        for (int tap = 0; part->loss && tap < objective->tap_count; tap++)
+            looks |= part->loss->uses_tap && part->loss->uses_tap(part->state, tap);
+        if (looks && found)
+            return NULL;
+        if (looks)
+            found = part;
+    }
+    return found;
+}
+
+float *objective_kept(struct objective *objective, size_t *floats)
+{
+    struct part *part = map_part(objective);
+    return part && part->loss->kept ? part->loss->kept(part->state, floats) : NULL;
+}
+
+void objective_recalled(struct objective *objective)
+{
+    struct part *part = map_part(objective);
+    part->loss->recalled(part->state);
+}
+
 static void forget_gradients(const struct objective *objective, const struct student_view *student)
 {
     size_t logits = (size_t)objective->n * (size_t)objective->classes;

@@ -22,6 +22,11 @@ bool objective_pair(const struct objective *objective, int index, int taps[2]);
 void objective_begin(struct objective *objective);
 void objective_teacher(struct objective *objective, const struct teacher_view *teacher);
 
+/* What the losses keep of the maps of a step's one teacher (loss.h), if one loss alone looks at
+ * maps and can keep them; else NULL. Put back, it is told of by objective_recalled. */
+float *objective_kept(struct objective *objective, size_t *floats);
+void objective_recalled(struct objective *objective);
+
 struct objective_value {
     double total;                                 /* weighted sum */
     double raw[LOSS_COUNT], weighted[LOSS_COUNT]; /* 0 for losses that take no part */

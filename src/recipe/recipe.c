@@ -35,6 +35,10 @@ static const struct setting data_rows[] = {
      .fallback = "0", .help = "training images used of each class; 0: all"},
     {"test_limit", SETTING_INT, offsetof(struct recipe_data, test_limit), .low = 0, .high = INT_MAX,
      .fallback = "0", .help = "test images used of each class; 0: all"},
+    {"views", SETTING_INT, offsetof(struct recipe_data, views), .low = 0, .high = 10000,
+     .fallback = "0",
+     .help = "augmentations that an image has for the student, one after the other; 0: new ones in "
+             "every epoch, or 8 with distill.cache. Teachers get new ones always"},
     {"loader_threads", SETTING_INT, offsetof(struct recipe_data, loader_threads), .low = 1,
      .high = 64, .fallback = "1", .help = "threads that prepare batches ahead"},
 };
@@ -155,6 +159,13 @@ static const struct setting distill_rows[] = {
      .fallback = "none",
      .help = "grad-norm: the gradient of the losses that need a teacher is cut down to the norm of "
              "the others'; takes a second backward pass"},
+    {"cache", SETTING_FLAG, offsetof(struct recipe_distill, cache), .fallback = "false",
+     .help = "keep the logits of every teacher for every view of an image in a file, so that it "
+             "looks at each once"},
+    {"cache_maps", SETTING_FLAG, offsetof(struct recipe_distill, cache_maps), .fallback = "false",
+     .help =
+         "with cache: keep the teacher's Gram matrices too, else a teacher whose maps are looked "
+         "at is run in every step; takes gigabytes"},
     {"peers", SETTING_INT, offsetof(struct recipe_distill, peers), .low = 1, .high = 8,
      .fallback = "1",
      .help = "students that are trained together and teach each other (mutual learning); the first "

@@ -26,6 +26,7 @@ struct recipe_data {
     struct text_list augment; /* of "flip", "crop" */
     int pad;                  /* pixels of reflected border that crop cuts from */
     int limit, test_limit;    /* images per class, 0 = all */
+    int views;                /* augmentations that an image has; 0: new ones in every epoch */
     int loader_threads;
 };
 
@@ -83,6 +84,8 @@ struct recipe_distill {
     int preset;               /* enum preset; auto once stages are there */
     int balance;              /* enum balance */
     int peers;                /* students that teach each other; 1: none do */
+    bool cache;               /* keep what the teachers say of every view */
+    bool cache_maps;          /* and what gram keeps of their maps */
     int generations;          /* each is taught by the one before it, the first by the teachers */
     struct group_list stages; /* of struct recipe_stage */
 };

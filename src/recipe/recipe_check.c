@@ -223,8 +223,17 @@ enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ)
     return resolve_epochs(recipe);
 }
 
+enum { CACHED_VIEWS = 8 };
+
 enum retort_status recipe_check(struct recipe *recipe)
 {
+    if (recipe->distill.cache && recipe->data.views == 0)
+        recipe->data.views = CACHED_VIEWS;
+    if (recipe->distill.cache_maps && !recipe->distill.cache)
+        return fail(RETORT_INVALID, "distill.cache_maps: on, but distill.cache is off: on wanted");
+    if (recipe->distill.cache && recipe->distill.peers > 1)
+        return fail(RETORT_INVALID, "distill.cache: on, but students that teach each other change: "
+                                    "off wanted");
     TRY(check_name(recipe->name));
     if (!recipe->data.set[0])
         return fail(RETORT_INVALID, "data.set: nothing found, the name of a data set wanted");

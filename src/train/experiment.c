@@ -104,7 +104,23 @@ void experiment_close(struct experiment *experiment)
     dataset_release(&experiment->dataset);
     recipe_release(&experiment->recipe);
     free(experiment->folder);
+    free(experiment->cache);
+    free(experiment->maps_cache);
     *experiment = (struct experiment){0};
+}
+
+enum retort_status experiment_keep_cache(struct experiment *experiment)
+{
+    if (!experiment->recipe.distill.cache)
+        return RETORT_OK;
+    char *below = file_join(experiment->folder, "state");
+    experiment->cache = file_join(experiment->folder, "state/teachers.cache");
+    if (experiment->recipe.distill.cache_maps)
+        experiment->maps_cache = file_join(experiment->folder, "state/maps.cache");
+    const enum retort_status status =
+        below && experiment->cache ? file_make_folder(below) : fail(RETORT_MEMORY, "out of memory");
+    free(below);
+    return status;
 }
 
 /* ---- the parts ---- */
@@ -257,22 +273,27 @@ static int epochs_before(const struct part *part, int stage)
 static struct trainer_setup setup_of(const struct experiment *experiment, const struct part *part,
                                      int stage, struct model **models)
 {
-    return (struct trainer_setup){.dataset = &experiment->dataset,
-                                  .data = &experiment->recipe.data,
-                                  .train = &part->stages[stage].train,
-                                  .losses = part->stages[stage].losses,
-                                  .taps = &experiment->recipe.distill.taps,
-                                  .moves = part->stages[stage].trains,
-                                  .epochs = part->stages[stage].train.epochs,
-                                  .epochs_before = epochs_before(part, stage),
-                                  .seed = part->seed,
-                                  .precision = (enum precision)experiment->recipe.precision,
-                                  .balanced = part->balanced,
-                                  .models = models,
-                                  .model_count = part->peers,
-                                  .teachers = part->teachers,
-                                  .teacher_count = part->teacher_count,
-                                  .ensemble = part->ensemble};
+    return (struct trainer_setup){
+        .dataset = &experiment->dataset,
+        .data = &experiment->recipe.data,
+        .train = &part->stages[stage].train,
+        .losses = part->stages[stage].losses,
+        .taps = &experiment->recipe.distill.taps,
+        .moves = part->stages[stage].trains,
+        .epochs = part->stages[stage].train.epochs,
+        .epochs_before = epochs_before(part, stage),
+        .seed = part->seed,
+        .precision = (enum precision)experiment->recipe.precision,
+        .balanced = part->balanced,
+        .models = models,
+        .model_count = part->peers,
+        .teachers = part->teachers,
+        .teacher_count = part->teacher_count,
+        .ensemble = part->ensemble,
+        .views = part->bit == RETORT_TEACHERS ? 0 /* teachers are to see as much as they can */
+                                              : experiment->recipe.data.views,
+        .cache = part->teacher_count ? experiment->cache : NULL,
+        .maps_cache = part->teacher_count ? experiment->maps_cache : NULL};
 }
 
 enum retort_status training_begin(const struct experiment *experiment, const struct part *part,

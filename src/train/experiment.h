@@ -17,6 +17,7 @@ struct experiment {
     struct dataset dataset;
     char *folder;
     const void *plain[LOSS_COUNT]; /* losses of a network without a teacher */
+    char *cache, *maps_cache; /* files of the teachers' caches; NULL: nothing is written (yet) */
 };
 
 /* One stage of a part: its own losses, epochs, schedule. */
@@ -50,6 +51,9 @@ enum retort_status experiment_open(const struct retort_run_options *options,
                                    struct experiment *experiment);
 /* Accepts a zeroed struct and what experiment_open left when it failed. */
 void experiment_close(struct experiment *experiment);
+
+/* From now on trainers keep what teachers say, if the recipe asks for it, in the run's folder. */
+enum retort_status experiment_keep_cache(struct experiment *experiment);
 
 /* Was this part asked for? */
 bool experiment_asks(const struct experiment *experiment, enum retort_parts part);

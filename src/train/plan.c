@@ -10,6 +10,7 @@
 
 #include "distill/adapter.h"
 #include "train/experiment.h"
+#include "train/teacher_cache.h"
 
 /* The first step warms caches up and is not counted, unless it is the only one. */
 enum { STEPS = 5 };
@@ -131,6 +132,9 @@ static enum retort_status describe(const struct experiment *experiment, struct r
     TRY(recipe_print(recipe, &plan->recipe));
     plan->folder = strdup(experiment->folder);
     plan->teacher_count = experiment_teachers(experiment);
+    if (recipe->distill.cache)
+        plan->cache_bytes = (double)cache_bytes(&(struct cache_key){
+            plan->teacher_count, set->count, recipe->data.views, experiment->dataset.classes, 0});
     if (plan->teacher_count > 0)
         plan->teacher =
             strdup(experiment_trains_teachers(experiment) ? recipe->teacher.network

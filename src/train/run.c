@@ -105,6 +105,19 @@ static enum retort_status train_epochs(struct run *run, const struct part *part,
     return trainer_store(trainer);
 }
 
+static enum retort_status announce_cache(const struct run *run, const struct part *part,
+                                         const struct trainer *trainer)
+{
+    char text[512];
+    const size_t bytes = trainer_cache_bytes(trainer);
+    if (bytes == 0)
+        return RETORT_OK;
+    snprintf(text, sizeof(text), "%s: teacher cache of %.1f MB in %s/state", part->name,
+             (double)bytes / 1e6, run->experiment.folder);
+    struct retort_progress note = {.kind = RETORT_NOTE, .part = part->name, .text = text};
+    return tell(run, &note);
+}
+
 /* Begin where the saved state ends; a stage begins with the optimizer at rest. */
 static enum retort_status train_stage(struct run *run, const struct part *part, int stage,
                                       int before, int done, struct training *training)
@@ -118,6 +131,8 @@ static enum retort_status train_stage(struct run *run, const struct part *part, 
         status = state_load(run->experiment.folder, training->models, velocities, training->count);
     if (status == RETORT_OK)
         status = experiment_trainer(&run->experiment, part, stage, training, &trainer);
+    if (status == RETORT_OK)
+        status = announce_cache(run, part, trainer);
     for (int i = 0; i < training->count && status == RETORT_OK; i++)
         status = trainer_set_velocity(trainer, i, velocities[i]);
     if (status == RETORT_OK)
@@ -477,6 +492,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(check_teachers(&run));
     TRY_DONE(experiment_try(experiment, NULL, NULL));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));
     run.result.folder = experiment->folder;

@@ -226,10 +226,13 @@ enum retort_status state_load(const char *folder, struct model *const *models,
 
 enum retort_status state_remove(const char *folder)
 {
-    char *path = state_path(folder);
-    if (!path)
-        return fail(RETORT_MEMORY, "out of memory for the state");
-    enum retort_status status = file_remove(path);
-    free(path);
+    static const char *const names[] = {"state/current.safetensors", "state/teachers.cache",
+                                        "state/maps.cache"};
+    enum retort_status status = RETORT_OK;
+    for (int i = 0; i < 3 && status == RETORT_OK; i++) {
+        char *path = file_join(folder, names[i]);
+        status = path ? file_remove(path) : fail(RETORT_MEMORY, "out of memory for the state");
+        free(path);
+    }
     return status;
 }

@@ -23,7 +23,7 @@ enum retort_status state_find(const char *folder, const char *part, int *stage, 
 enum retort_status state_load(const char *folder, struct model *const *models,
                               float **const *velocities, int count);
 
-/* The part is done: its state is not needed any more. */
+/* The part is done: its state and the cache of its teachers are not needed any more. */
 enum retort_status state_remove(const char *folder);
 
 /* Arrays for the velocity of every trained parameter, NULL for the others; one block behind them.

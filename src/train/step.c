@@ -19,25 +19,84 @@ static void add_logits(const struct train_step *step, const float *logits, doubl
         step->logits[i] = (first ? 0 : step->logits[i]) + (float)share * logits[i];
 }
 
-/* With mean-logits a teacher shows its maps only, and the mean comes last. */
+static bool has_batch(const struct teacher_cache *cache, const struct train_step *step,
+                      const struct step_moment *moment, int teacher)
+{
+    for (int i = 0; cache && i < step->n; i++)
+        if (!cache_has(cache, teacher, moment->indices[i], moment->views[i]))
+            return false;
+    return cache;
+}
+
+/* Rows of the batch into a cache where they are not there, and out of it: what was computed is
+ * rounded as the cache's rows are, so that hit or miss the student sees the same. */
+static void round_trip(struct teacher_cache *cache, const struct train_step *step,
+                       const struct step_moment *moment, int teacher, const float *computed,
+                       float *rows, size_t floats)
+{
+    for (int i = 0; i < step->n; i++) {
+        const int image = moment->indices[i], view = moment->views[i];
+        if (computed)
+            cache_put(cache, teacher, image, view, computed + (size_t)i * floats);
+        cache_get(cache, teacher, image, view, rows + (size_t)i * floats);
+    }
+}
+
+/* A teacher that is not run, because the caches hold what it says: its maps, if they are wanted,
+ * are put back into the losses. */
+static void recall_maps(const struct train_step *step, const struct step_moment *moment)
+{
+    struct objective *objective = step->students[0].objective;
+    size_t floats;
+    float *kept = objective_kept(objective, &floats);
+    round_trip(step->maps_cache, step, moment, 0, NULL, kept, floats);
+    objective_recalled(objective);
+}
+
+static void keep_maps(const struct train_step *step, const struct step_moment *moment)
+{
+    size_t floats;
+    float *kept = objective_kept(step->students[0].objective, &floats);
+    round_trip(step->maps_cache, step, moment, 0, kept, kept, floats);
+}
+
+/* One teacher of the step, run unless the caches know what it says. With mean-logits it shows its
+ * maps only. */
+static void look_at_teacher(const struct train_step *step, const struct step_moment *moment,
+                            const struct ensemble_member *member, bool mean, bool first)
+{
+    const struct step_teacher *teacher = &step->teachers[member->teacher];
+    const bool logits_known = has_batch(step->cache, step, moment, member->teacher);
+    const bool maps_known = member->gram && has_batch(step->maps_cache, step, moment, 0);
+    const bool runs = !logits_known || (member->gram && !maps_known);
+    const float *logits = NULL;
+    if (runs) {
+        executor_forward(teacher->executor, moment->images, 0);
+        logits = executor_logits(teacher->executor);
+    }
+    if (step->cache) {
+        round_trip(step->cache, step, moment, member->teacher, logits_known ? NULL : logits,
+                   step->cached, (size_t)step->classes);
+        logits = step->cached;
+    }
+    if (mean)
+        add_logits(step, logits, member->share, first);
+    if (!mean || member->gram)
+        tell_all(step, &(struct teacher_view){.logits = logits,
+                                              .taps = teacher->taps,
+                                              .share = mean ? 0 : member->share,
+                                              .gram = member->gram && runs});
+    if (member->gram && step->maps_cache)
+        (runs ? keep_maps : recall_maps)(step, moment);
+}
+
 static void look_at_teachers(const struct train_step *step, const struct step_moment *moment)
 {
     const bool mean = step->ensemble.rule == ENSEMBLE_MEAN_LOGITS && step->teacher_count > 1;
     const int count = ensemble_draw(&step->ensemble, step->teacher_count, step->maps, step->seed,
                                     moment->number, step->members);
-    for (int i = 0; i < count; i++) {
-        const struct ensemble_member *member = &step->members[i];
-        const struct step_teacher *teacher = &step->teachers[member->teacher];
-        executor_forward(teacher->executor, moment->images, 0);
-        const float *logits = executor_logits(teacher->executor);
-        if (mean)
-            add_logits(step, logits, member->share, i == 0);
-        if (!mean || member->gram)
-            tell_all(step, &(struct teacher_view){.logits = logits,
-                                                  .taps = teacher->taps,
-                                                  .share = mean ? 0 : member->share,
-                                                  .gram = member->gram});
-    }
+    for (int i = 0; i < count; i++)
+        look_at_teacher(step, moment, &step->members[i], mean, i == 0);
     if (mean)
         tell_all(step, &(struct teacher_view){.logits = step->logits, .share = 1});
 }
@@ -54,6 +113,43 @@ static void look_at_peers(const struct train_step *step, int to)
                                                      .share = 1.0 / (step->student_count - 1),
                                                      .gram = true});
     }
+}
+
+/* ---- the cache ---- */
+
+/* Halves are good to a two-thousandth; other images, views or teachers are off by much more. */
+static enum retort_status check_row(const struct train_step *step, const float *live,
+                                    const float *cached, int teacher, int image)
+{
+    double largest = 1;
+    for (int c = 0; c < step->classes; c++)
+        largest = fmax(largest, fabs((double)live[c]));
+    for (int c = 0; c < step->classes; c++)
+        if (!(fabs((double)live[c] - (double)cached[c]) <= 0.02 * largest))
+            return fail(RETORT_FORMAT,
+                        "teacher cache: %g found for class %d of image %d, teacher %d says %g: the "
+                        "cache is another one's; remove it",
+                        (double)cached[c], c, image, teacher + 1, (double)live[c]);
+    return RETORT_OK;
+}
+
+enum retort_status train_step_check_cache(const struct train_step *step,
+                                          const struct step_moment *moment)
+{
+    for (int t = 0; t < step->teacher_count; t++) {
+        executor_forward(step->teachers[t].executor, moment->images, 0);
+        for (int i = 0; i < step->n; i++) {
+            const int image = moment->indices[i], view = moment->views[i];
+            if (!cache_has(step->cache, t, image, view))
+                continue;
+            cache_get(step->cache, t, image, view, step->cached);
+            TRY(check_row(step,
+                          executor_logits(step->teachers[t].executor) +
+                              (size_t)i * (size_t)step->classes,
+                          step->cached, t, image));
+        }
+    }
+    return RETORT_OK;
 }
 
 /* ---- students ---- */

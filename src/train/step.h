@@ -12,6 +12,7 @@
 #include "distill/objective.h"
 #include "nn/engine/executor.h"
 #include "train/optimizer.h"
+#include "train/teacher_cache.h"
 
 /* A frozen network. Taps in the order of the objective's. */
 struct step_teacher {
@@ -37,17 +38,22 @@ struct train_step {
     struct ensemble ensemble;        /* of the teachers */
     struct ensemble_member *members; /* [tmp] teacher_count */
     float *logits;                   /* [tmp] (n, classes), for the rule mean-logits */
-    bool maps;                       /* does any loss look at a teacher's maps? */
-    uint64_t seed;                   /* of the ensemble's draws */
+    struct teacher_cache *cache;     /* of the teachers' logits; NULL: none */
+    struct teacher_cache
+        *maps_cache; /* of what the losses keep of one teacher's maps; NULL: none */
+    float *cached;   /* [tmp] (n, classes) */
+    bool maps;       /* does any loss look at a teacher's maps? */
+    uint64_t seed;   /* of the ensemble's draws */
 };
 
 /* Where a step stands. */
 struct step_moment {
-    const float *images; /* plain (batch, c, h, w) */
-    const int *labels;   /* (batch) */
-    uint32_t number;     /* counts the steps of all stages, for dropout and the ensemble */
-    double progress;     /* of the stage, from 0 to 1 */
-    double rate;         /* learning rate */
+    const float *images;        /* plain (batch, c, h, w) */
+    const int *labels;          /* (batch) */
+    const int *indices, *views; /* (batch), of the images; looked at with a cache only */
+    uint32_t number;            /* counts the steps of all stages, for dropout and the ensemble */
+    double progress;            /* of the stage, from 0 to 1 */
+    double rate;                /* learning rate */
 };
 
 /* Up to the losses and their gradients: values [out] of every student. */
@@ -57,6 +63,10 @@ void train_step_forward(const struct train_step *step, const struct step_moment 
  * nothing. */
 void train_step_measure(const struct train_step *step, const struct step_moment *moment,
                         struct objective_norms *norms);
+/* Do the rows of this batch that the cache holds agree with what the teachers say? RETORT_FORMAT if
+ * not. To be called before train_step_forward. */
+enum retort_status train_step_check_cache(const struct train_step *step,
+                                          const struct step_moment *moment);
 /* From there to the new weights. The status is the executors'. */
 enum retort_status train_step_backward(const struct train_step *step,
                                        const struct step_moment *moment);

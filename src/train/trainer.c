@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "data/loader.h"
 #include "distill/adapter.h"
 #include "nn/engine/executor.h"
@@ -33,6 +34,7 @@ struct trainer {
     struct objective_value *values;
     struct train_step step;
     uint64_t *teacher_hashes;
+    bool unchecked;    /* the cache held rows when it was opened, and nobody has compared them */
     void **workspaces; /* of the students; the first one is the teachers' too */
 };
 
@@ -116,9 +118,14 @@ static enum retort_status step_once(struct trainer *trainer, const struct batch 
     const long every = (report->steps + MEASURED - 1) / MEASURED;
     const struct step_moment moment = {.images = batch->images,
                                        .labels = batch->labels,
+                                       .indices = batch->indices,
+                                       .views = batch->views,
                                        .number = (uint32_t)(before + done),
                                        .progress = all > 1 ? (double)done / (double)(all - 1) : 0,
                                        .rate = report->rate};
+    if (trainer->unchecked)
+        TRY(train_step_check_cache(&trainer->step, &moment));
+    trainer->unchecked = false;
     train_step_forward(&trainer->step, &moment, trainer->values);
     for (int i = 0; i < setup->model_count; i++)
         if (!(trainer->values[i].total - trainer->values[i].total == 0))
@@ -170,6 +177,7 @@ static enum retort_status make_loader(struct trainer *trainer)
                                      .seed = trainer->setup.seed,
                                      .shuffle = true,
                                      .drop_last = true,
+                                     .views = trainer->setup.views,
                                      .threads = data->loader_threads};
     for (int i = 0; i < data->augment.count; i++) {
         if (strcmp(data->augment.items[i], "flip") == 0)
@@ -227,6 +235,8 @@ static enum retort_status layouts(const struct trainer_setup *setup, struct aren
 
 static bool many_gram_teachers(const struct trainer_setup *setup)
 {
+    if (setup->maps_cache)
+        return true; /* matrices are wanted, not the maps that stand for them with one teacher */
     return setup->teacher_count > 0
                ? setup->ensemble && ensemble_many_gram(setup->ensemble, setup->teacher_count)
                : setup->model_count > 2;
@@ -430,6 +440,81 @@ static enum retort_status make_executors(struct trainer *trainer)
     return RETORT_OK;
 }
 
+/* ---- the teachers' cache ---- */
+
+/* Whatever decides what a teacher says of an image's view. */
+static uint64_t cache_hash(const struct trainer *trainer)
+{
+    const struct trainer_setup *setup = &trainer->setup;
+    const struct dataset *dataset = setup->dataset;
+    const struct image_set *set = &dataset->train;
+    const int numbers[] = {set->channels, set->height,      set->width,           set->count,
+                           setup->views,  setup->data->pad, (int)setup->precision};
+    uint64_t hash = hash_bytes(HASH_START, trainer->teacher_hashes,
+                               (size_t)trainer->step.teacher_count * sizeof(uint64_t));
+    hash = hash_bytes(hash, numbers, sizeof(numbers));
+    hash = hash_bytes(hash, &setup->seed, sizeof(setup->seed));
+    hash = hash_bytes(hash, dataset->mean, sizeof(dataset->mean));
+    hash = hash_bytes(hash, set->labels, (size_t)set->count * sizeof(*set->labels));
+    for (int i = 0; i < setup->data->augment.count; i++)
+        hash =
+            hash_bytes(hash, setup->data->augment.items[i], strlen(setup->data->augment.items[i]));
+    return hash;
+}
+
+static struct cache_key cache_key(const struct trainer *trainer)
+{
+    return (struct cache_key){.teachers = trainer->step.teacher_count,
+                              .images = trainer->setup.dataset->train.count,
+                              .views = trainer->setup.views,
+                              .classes = trainer->step.classes,
+                              .hash = cache_hash(trainer)};
+}
+
+/* Of the one teacher whose maps are looked at. */
+static enum retort_status open_maps_cache(struct trainer *trainer)
+{
+    struct cache_key key = cache_key(trainer);
+    size_t floats;
+    bool found;
+    if (!trainer->setup.maps_cache || !trainer->step.maps)
+        return RETORT_OK;
+    if (!objective_kept(trainer->students[0].objective, &floats))
+        return fail(RETORT_INVALID, "cache_maps: on, but it is for the loss gram alone: the other "
+                                    "losses on feature maps keep nothing that could be stored");
+    if (trainer->step.teacher_count > 1 &&
+        trainer->step.ensemble.gram_teacher != ENSEMBLE_GRAM_FIRST)
+        return fail(RETORT_INVALID, "cache_maps: on, but ensemble.gram_teacher is not first");
+    key.teachers = 1;
+    key.classes = (int)floats;
+    TRY(cache_open(trainer->setup.maps_cache, &key, &trainer->step.maps_cache, &found));
+    return RETORT_OK;
+}
+
+static enum retort_status open_cache(struct trainer *trainer)
+{
+    const struct cache_key key = cache_key(trainer);
+    const size_t logits = (size_t)trainer->step.n * (size_t)trainer->step.classes;
+    if (!trainer->setup.cache || key.teachers == 0)
+        return RETORT_OK;
+    TRY(arena_take(&trainer->arena, logits * sizeof(float), (void **)&trainer->step.cached));
+    TRY(cache_open(trainer->setup.cache, &key, &trainer->step.cache, &trainer->unchecked));
+    return open_maps_cache(trainer);
+}
+
+size_t trainer_cache_bytes(const struct trainer *trainer)
+{
+    struct cache_key key = cache_key(trainer);
+    size_t floats, bytes = trainer->step.cache ? cache_bytes(&key) : 0;
+    if (trainer->step.maps_cache) {
+        objective_kept(trainer->students[0].objective, &floats);
+        key.teachers = 1;
+        key.classes = (int)floats;
+        bytes += cache_bytes(&key);
+    }
+    return bytes;
+}
+
 /* ---- making one ---- */
 
 static enum retort_status make_places(struct trainer *trainer)
@@ -488,6 +573,7 @@ static enum retort_status build(struct trainer *trainer)
     TRY(make_loader(trainer));
     TRY(make_objectives(trainer));
     TRY(make_executors(trainer));
+    TRY(open_cache(trainer));
     TRY(find_frozen(trainer, &frozen));
     for (int i = 0; i < setup->model_count; i++)
         TRY(make_student(trainer, i, frozen));
@@ -513,6 +599,8 @@ void trainer_destroy(struct trainer *trainer)
     if (!trainer)
         return;
     loader_destroy(trainer->loader);
+    cache_close(trainer->step.cache);
+    cache_close(trainer->step.maps_cache);
     for (int i = 0; trainer->students && i < trainer->setup.model_count; i++) {
         objective_destroy(trainer->students[i].objective);
         executor_destroy(trainer->students[i].executor);

@@ -34,6 +34,9 @@ struct trainer_setup {
     const struct model *const *teachers; /* frozen */
     int teacher_count;
     const struct ensemble *ensemble; /* of the teachers; NULL when there is one at most */
+    int views;         /* augmentations of an image, see data/loader.h; 0: new ones every epoch */
+    const char *cache; /* file for what the teachers say; NULL: none is kept. Needs views */
+    const char *maps_cache; /* file for what losses keep of a teacher's maps; NULL: none is kept */
 };
 
 struct trainer;
@@ -43,6 +46,9 @@ struct trainer;
 enum retort_status trainer_create(const struct trainer_setup *setup, struct trainer **trainer);
 /* Accepts NULL. */
 void trainer_destroy(struct trainer *trainer);
+
+/* Bytes of the teachers' caches; 0: there are none. */
+size_t trainer_cache_bytes(const struct trainer *trainer);
 
 long trainer_steps(const struct trainer *trainer); /* in an epoch */
 
