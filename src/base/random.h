@@ -18,6 +18,8 @@ enum random_purpose {
     RANDOM_DROPOUT,     /* a = step, b = layer */
     RANDOM_ENSEMBLE,    /* a = step */
     RANDOM_TEST,
+    RANDOM_VIEW,        /* a = view, b = image */
+    RANDOM_VIEW_OFFSET, /* b = image */
 };
 
 struct random_stream {

@@ -102,14 +102,16 @@ static void normalise_plane(const struct augment *augment, const uint16_t *rows,
 }
 
 void augment_image(const struct augment *augment, const struct random_stream *stream,
-                   const uint8_t *src, float *dst)
+                   enum augment_mirror mirror, const uint8_t *src, float *dst)
 {
     int top = augment->crop, left = augment->crop;
     bool flip = false;
     if (augment->crop > 0 || augment->flip) {
         uint32_t bits[4];
         random_bits4(stream, 0, bits);
-        flip = augment->flip && scale(bits[0], 2);
+        bool mirrored =
+            mirror == AUGMENT_BY_CHANCE ? scale(bits[0], 2) : mirror == AUGMENT_MIRRORED;
+        flip = augment->flip && mirrored;
         top = scale(bits[1], 2 * augment->crop + 1);
         left = scale(bits[2], 2 * augment->crop + 1);
     }

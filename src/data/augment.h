@@ -31,9 +31,12 @@ enum retort_status augment_init(struct augment *augment, const struct augment_op
 /* Accepts a zeroed struct. */
 void augment_release(struct augment *augment);
 
+/* Whether an image is mirrored, where options.flip allows it. */
+enum augment_mirror { AUGMENT_BY_CHANCE, AUGMENT_PLAIN, AUGMENT_MIRRORED };
+
 /* src [in] (channels, height, width), dst [out] the same in floats. The stream decides on window
- * and flip; without both it is not used. Thread-safe. */
+ * and, by chance, on the mirror; without crop and flip it is not used. Thread-safe. */
 void augment_image(const struct augment *augment, const struct random_stream *stream,
-                   const uint8_t *src, float *dst);
+                   enum augment_mirror mirror, const uint8_t *src, float *dst);
 
 #endif

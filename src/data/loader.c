@@ -21,7 +21,7 @@
 
 struct slot {
     float *images;
-    int *labels;
+    int *labels, *indices, *views;
     int n;
     bool ready;
 };
@@ -49,23 +49,50 @@ struct loader {
     bool started, quit;
 };
 
+/* The view of an image in this epoch. */
+static int find_view(const struct loader *loader, uint32_t image)
+{
+    uint32_t views = (uint32_t)loader->options.views;
+    if (views == 0)
+        return 0;
+    struct random_stream stream = random_stream(loader->options.seed, RANDOM_VIEW_OFFSET, 0, image);
+    uint64_t place = (uint64_t)loader->epoch + random_below(&stream, 0, views);
+    return (int)(place % views);
+}
+
+/* One image into place i of a slot. */
+static void fill_place(const struct loader *loader, struct slot *slot, int i, uint32_t image)
+{
+    const struct loader_options *options = &loader->options;
+    size_t size = image_set_size(loader->set);
+    int view = find_view(loader, image);
+    enum augment_mirror mirror = AUGMENT_BY_CHANCE;
+    struct random_stream stream =
+        random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
+    if (options->views > 0) {
+        stream = random_stream(options->seed, RANDOM_VIEW, (uint32_t)view, image);
+        mirror = view % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
+    }
+    augment_image(&loader->augment, &stream, mirror, loader->set->pixels + image * size,
+                  slot->images + (size_t)i * size);
+    slot->labels[i] = loader->set->labels[image];
+    slot->indices[i] = (int)image;
+    slot->views[i] = view;
+}
+
 static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
 {
     const struct loader_options *options = &loader->options;
     size_t size = image_set_size(loader->set);
     int first = batch * options->batch, left = loader->set->count - first;
     slot->n = left < options->batch ? left : options->batch;
-    for (int i = 0; i < slot->n; i++) {
-        uint32_t image = loader->order[first + i];
-        struct random_stream stream =
-            random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
-        augment_image(&loader->augment, &stream, loader->set->pixels + image * size,
-                      slot->images + (size_t)i * size);
-        slot->labels[i] = loader->set->labels[image];
-    }
+    for (int i = 0; i < slot->n; i++)
+        fill_place(loader, slot, i, loader->order[first + i]);
     size_t rest = (size_t)(options->batch - slot->n);
     memset(slot->images + (size_t)slot->n * size, 0, rest * size * sizeof(*slot->images));
     memset(slot->labels + slot->n, 0, rest * sizeof(*slot->labels));
+    memset(slot->indices + slot->n, 0, rest * sizeof(*slot->indices));
+    memset(slot->views + slot->n, 0, rest * sizeof(*slot->views));
 }
 
 static bool can_claim(const struct loader *loader)
@@ -126,8 +153,10 @@ static enum retort_status make_slots(struct loader *loader)
         struct slot *slot = &loader->slots[loader->slot_count++];
         TRY(memory_aligned(batch * image, &block));
         slot->images = block;
-        TRY(memory_aligned(batch * sizeof(*slot->labels), &block));
+        TRY(memory_zeroed(3 * batch, sizeof(*slot->labels), &block));
         slot->labels = block;
+        slot->indices = slot->labels + batch;
+        slot->views = slot->indices + batch;
     }
     return RETORT_OK;
 }
@@ -153,6 +182,8 @@ static enum retort_status check_options(const struct dataset *dataset, bool trai
     if (options->batch < 1 || options->batch > BATCH)
         return fail(RETORT_INVALID, "batch: %d images found, 1 to %d wanted", options->batch,
                     BATCH);
+    if (options->views < 0)
+        return fail(RETORT_INVALID, "views: %d found, 0 or more wanted", options->views);
     if (options->threads < 1 || options->threads > THREADS)
         return fail(RETORT_INVALID, "reader threads: %d found, 1 to %d wanted", options->threads,
                     THREADS);
@@ -296,7 +327,7 @@ enum retort_status loader_next(struct loader *loader, struct batch *batch)
         wait_for(loader, slot);
         slot->ready = false;
         loader->delivered++;
-        next = (struct batch){slot->n, slot->images, slot->labels};
+        next = (struct batch){slot->n, slot->images, slot->labels, slot->indices, slot->views};
     }
     pthread_mutex_unlock(&loader->mutex);
     *batch = next;

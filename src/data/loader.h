@@ -1,7 +1,8 @@
 /* loader.h - batches of an image set: shuffled, augmented, normalised, read ahead by threads.
  *
  * The batches depend on (seed, epoch) only: the same for any number of threads. The augmentation of
- * an image depends on (seed, epoch, index of the image in the set). */
+ * an image depends on (seed, epoch, index of the image in the set), or, with `views`, on (seed,
+ * index, view). */
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 
@@ -18,6 +19,9 @@ struct loader_options {
     int crop;  /* pixels of reflected border around the image of which a window of the image's size
                   is cut at random; 0: none. Reflection leaves out the edge pixel (numpy "reflect")
                 */
+    int views; /* 0: an image looks new in every epoch. More: it has only so many augmentations,
+                  which V epochs in a row show all of, beginning at one that (seed, index)
+                  determines; with flip on, those of odd number are the mirrored ones */
     bool drop_last;          /* leave out the last batch of an epoch when it is not full */
     int threads;             /* that prepare batches ahead; at least 1 */
     const float *mean, *std; /* per channel; NULL: the set's own */
@@ -41,6 +45,8 @@ struct batch {
     int n; /* images; less than options.batch only in the last one; 0: the epoch is over */
     const float *images; /* (options.batch, c, h, w), normalised; rows from n on are zero */
     const int *labels;   /* (options.batch) */
+    const int *indices;  /* (options.batch): of each image in the set */
+    const int *views;    /* (options.batch): 0 .. options.views-1; all 0 without views */
 };
 
 /* Hand out the next batch of this epoch. It is borrowed until the next call. No allocation. Not

@@ -52,7 +52,7 @@ struct epoch {
     int batches, images;
     int n[BATCHES + 1];
     float pixels[(BATCHES + 1) * BATCH * IMAGE];
-    int labels[(BATCHES + 1) * BATCH];
+    int labels[(BATCHES + 1) * BATCH], indices[(BATCHES + 1) * BATCH], views[(BATCHES + 1) * BATCH];
 };
 
 static struct epoch *read_epoch(struct loader *loader, int number, int first)
@@ -70,6 +70,8 @@ static struct epoch *read_epoch(struct loader *loader, int number, int first)
         memcpy(epoch->pixels + epoch->batches * BATCH * IMAGE, batch.images,
                BATCH * IMAGE * sizeof(float));
         memcpy(epoch->labels + epoch->batches * BATCH, batch.labels, BATCH * sizeof(int));
+        memcpy(epoch->indices + epoch->batches * BATCH, batch.indices, BATCH * sizeof(int));
+        memcpy(epoch->views + epoch->batches * BATCH, batch.views, BATCH * sizeof(int));
         epoch->images += batch.n;
         epoch->n[epoch->batches++] = batch.n;
     }
@@ -328,6 +330,104 @@ static void augmentation_belongs_to_the_image_not_to_its_place(void **state)
     dataset_release(&dataset);
 }
 
+static void batches_tell_the_index_of_each_image(void **state)
+{
+    struct dataset dataset;
+    struct loader_options options = usual();
+    make_dataset(&dataset);
+    for (int i = 0; i < COUNT; i++)
+        dataset.train.labels[i] = COUNT - 1 - i;
+    struct epoch *epoch = read_with(&dataset, &options, 1, 0);
+    for (int i = 0; i < BATCHES * BATCH; i++) {
+        assert_int_equal(epoch->indices[i], i < COUNT ? COUNT - 1 - epoch->labels[i] : 0);
+        assert_int_equal(epoch->views[i], 0);
+    }
+    free(epoch);
+    dataset_release(&dataset);
+}
+
+/* The images of COUNT x views, by index and view, found in epochs first .. first + views - 1. */
+static float *collect_views(const struct dataset *dataset, const struct loader_options *options,
+                            int first)
+{
+    int views = options->views;
+    float *all = calloc((size_t)(views * COUNT), IMAGE * sizeof(float));
+    int *seen = calloc((size_t)(views * COUNT), sizeof(int));
+    assert_non_null(all);
+    assert_non_null(seen);
+    struct loader *loader = make_loader(dataset, options);
+    for (int number = first; number < first + views; number++) {
+        struct epoch *epoch = read_epoch(loader, number, 0);
+        for (int i = 0; i < COUNT; i++) {
+            assert_in_range(epoch->views[i], 0, views - 1);
+            int place = epoch->indices[i] * views + epoch->views[i];
+            memcpy(all + place * IMAGE, epoch->pixels + i * IMAGE, IMAGE * sizeof(float));
+            seen[place]++;
+        }
+        free(epoch);
+    }
+    for (int i = 0; i < views * COUNT; i++)
+        assert_int_equal(seen[i], 1); /* so many epochs in a row show every view of every image */
+    loader_destroy(loader);
+    free(seen);
+    return all;
+}
+
+static void views_come_back_and_alternate_the_mirror(void **state)
+{
+    static const int counts[] = {1, 2, 5};
+    struct dataset dataset;
+    make_dataset(&dataset);
+    for (size_t row = 0; row < sizeof(counts) / sizeof(counts[0]); row++) {
+        struct loader_options options = usual();
+        int views = options.views = counts[row];
+        float *early = collect_views(&dataset, &options, 0);
+        options.threads = 3;
+        float *late = collect_views(&dataset, &options, 12);
+        assert_memory_equal(early, late, (size_t)(views * COUNT * IMAGE) * sizeof(float));
+        int windows[2] = {0};
+        for (int i = 0; i < views * COUNT; i++) {
+            int window[3] = {0};
+            assert_true(find_window(&dataset, i / views, early + i * IMAGE, window));
+            assert_int_equal(window[2], i % views % 2);
+            windows[0] |= 1 << window[0];
+            windows[1] |= 1 << window[1];
+        }
+        assert_int_equal(windows[0], (1 << (2 * CROP + 1)) - 1);
+        assert_int_equal(windows[1], (1 << (2 * CROP + 1)) - 1);
+        free(early);
+        free(late);
+    }
+    dataset_release(&dataset);
+}
+
+static void images_begin_at_different_views(void **state)
+{
+    struct dataset dataset;
+    struct loader_options options = usual();
+    int begins[4] = {0}, differ = 0;
+    make_dataset(&dataset);
+    options.views = 4;
+    options.flip = false;
+    options.shuffle = false;
+    struct epoch *epoch = read_with(&dataset, &options, 0, 0);
+    options.seed++;
+    struct epoch *other = read_with(&dataset, &options, 0, 0);
+    for (int i = 0; i < COUNT; i++) {
+        int window[3];
+        begins[epoch->views[i]]++;
+        differ += epoch->views[i] != other->views[i];
+        assert_true(find_window(&dataset, i, epoch->pixels + i * IMAGE, window));
+        assert_int_equal(window[2], 0); /* without flip, views are not mirrored */
+    }
+    for (int i = 0; i < 4; i++)
+        assert_in_range(begins[i], 4, COUNT / 2);
+    assert_in_range(differ, COUNT / 2, COUNT - 1);
+    free(epoch);
+    free(other);
+    dataset_release(&dataset);
+}
+
 static void given_mean_and_std_are_used(void **state)
 {
     struct dataset dataset;
@@ -503,6 +603,7 @@ static void impossible_options_are_refused(void **state)
         const char *text;
     } rows[] = {
         {{.batch = 0, .threads = 1}, "batch: 0 images found, 1 to"},
+        {{.batch = 1, .threads = 1, .views = -1}, "views: -1 found, 0 or more wanted"},
         {{.batch = 1, .threads = 0}, "reader threads: 0 found, 1 to"},
         {{.batch = 1, .threads = 1, .crop = -1},
          "crop: -1 pixels found, 0 to 6 wanted for images of 7x10"},
@@ -553,6 +654,9 @@ int main(void)
         cmocka_unit_test(an_epoch_can_be_left_at_any_place),
         cmocka_unit_test(augmented_images_equal_their_slow_twin),
         cmocka_unit_test(augmentation_belongs_to_the_image_not_to_its_place),
+        cmocka_unit_test(batches_tell_the_index_of_each_image),
+        cmocka_unit_test(views_come_back_and_alternate_the_mirror),
+        cmocka_unit_test(images_begin_at_different_views),
         cmocka_unit_test(given_mean_and_std_are_used),
         cmocka_unit_test(the_last_batch_is_short_and_filled_with_zeros),
         cmocka_unit_test(drop_last_gives_full_batches_only),
