@@ -22,8 +22,8 @@ examples
 # Headers of outside libraries, and where they may be included, as beginnings of paths.
 libraries='
 dnnl.h           src/nn/engine/onednn.c
-archive.h        src/data/bundle.c tests/data/
-archive_entry.h  src/data/bundle.c tests/data/
+archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
+archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
 cyaml/cyaml.h    src/recipe/
 yaml.h           src/recipe/
 argp.h           cli/
