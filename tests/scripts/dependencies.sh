@@ -8,7 +8,7 @@ cd "${1:-$(dirname "$0")/../..}"
 folders='
 include      retort/
 src/base     retort/status.h base/
-src/data     base/ data/
+src/data     retort/data.h base/ data/
 src/nn       retort/network.h base/ nn/
 src/distill  base/ nn/bf16.h nn/tensor.h nn/vector.h distill/
 src/recipe   base/ distill/loss.h recipe/
@@ -24,6 +24,11 @@ libraries='
 dnnl.h           src/nn/engine/onednn.c
 archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
 archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
+jpeglib.h        src/data/image_file.c tests/data/
+jerror.h         src/data/image_file.c
+png.h            src/data/image_file.c tests/data/
+curl/curl.h      src/data/fetch.c
+nettle/          src/data/fetch.c tests/data/
 cyaml/cyaml.h    src/recipe/
 yaml.h           src/recipe/
 argp.h           cli/
@@ -31,12 +36,12 @@ cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
 omp.h            src/distill/gram.c src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
-jansson.h        src/base/ src/nn/ src/recipe/ src/train/ cli/ tests/
+jansson.h        src/base/ src/data/shard.c src/nn/ src/recipe/ src/train/ cli/ tests/
 retort/          examples/
 '
 
 # The C library and Linux, free to all.
-system='assert.h ctype.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
+system='assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
 setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
 time.h unistd.h sys/'
 
