@@ -60,21 +60,31 @@ static int find_view(const struct loader *loader, uint32_t image)
     return (int)(place % views);
 }
 
+/* Whether an image is mirrored in this epoch. */
+static enum augment_mirror find_mirror(const struct loader *loader, uint32_t image, int view)
+{
+    const struct loader_options *options = &loader->options;
+    if (options->views > 0)
+        return view % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
+    if (!options->alternate)
+        return AUGMENT_BY_CHANCE;
+    struct random_stream stream = random_stream(options->seed, RANDOM_VIEW_OFFSET, 0, image);
+    uint32_t turn = (uint32_t)loader->epoch + random_below(&stream, 1, 2);
+    return turn % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
+}
+
 /* One image into place i of a slot. */
 static void fill_place(const struct loader *loader, struct slot *slot, int i, uint32_t image)
 {
     const struct loader_options *options = &loader->options;
     size_t size = image_set_size(loader->set);
     int view = find_view(loader, image);
-    enum augment_mirror mirror = AUGMENT_BY_CHANCE;
     struct random_stream stream =
-        random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
-    if (options->views > 0) {
-        stream = random_stream(options->seed, RANDOM_VIEW, (uint32_t)view, image);
-        mirror = view % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
-    }
-    augment_image(&loader->augment, &stream, mirror, image_set_view(loader->set, image),
-                  slot->images + (size_t)i * size);
+        options->views > 0
+            ? random_stream(options->seed, RANDOM_VIEW, (uint32_t)view, image)
+            : random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
+    augment_image(&loader->augment, &stream, find_mirror(loader, image, view),
+                  image_set_view(loader->set, image), slot->images + (size_t)i * size);
     slot->labels[i] = loader->set->labels[image];
     slot->indices[i] = (int)image;
     slot->views[i] = view;
@@ -234,6 +244,10 @@ enum retort_status loader_create(const struct dataset *dataset, bool train,
         .width = set->width,
         .flip = options->flip,
         .crop = options->crop,
+        .zero_border = options->zero_border,
+        .rotation = options->rotation,
+        .cutout = options->cutout,
+        .jitter = options->jitter,
         .mean = options->mean ? options->mean : dataset->mean,
         .std = options->std ? options->std : dataset->std,
     };

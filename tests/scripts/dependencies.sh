@@ -22,11 +22,11 @@ examples
 # Headers of outside libraries, and where they may be included, as beginnings of paths.
 libraries='
 dnnl.h           src/nn/engine/onednn.c
-archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
-archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/data/
-jpeglib.h        src/data/image_file.c tests/data/
+archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/
+archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/
+jpeglib.h        src/data/image_file.c tests/images.c
 jerror.h         src/data/image_file.c
-png.h            src/data/image_file.c tests/data/
+png.h            src/data/image_file.c tests/images.c
 curl/curl.h      src/data/fetch.c
 nettle/          src/data/fetch.c tests/data/
 cyaml/cyaml.h    src/recipe/
@@ -41,9 +41,9 @@ retort/          examples/
 '
 
 # The C library and Linux, free to all.
-system='assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
+system='arpa/ assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
 setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
-time.h unistd.h sys/'
+time.h unistd.h netinet/ sys/'
 
 find include src cli examples tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
     awk -v folders="$folders" -v libraries="$libraries" -v system_headers="$system" '
