@@ -158,7 +158,9 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
 {
     for (int i = 0; i < images->tree.count; i++) {
         const struct tree_file *file = &images->tree.files[i];
-        if (!image_file_is(file->name) || (!name_below(images, i, folder) && !file->is_bad))
+        /* Where a bad entry would lie is not known: it is told of once, with the training set. */
+        bool concerned = file->is_bad ? part == IMAGE_TRAIN : name_below(images, i, folder) != NULL;
+        if (!concerned || !image_file_is(file->name))
             continue;
         enum retort_status status = assign_file(images, i, folder, part);
         if (status != RETORT_OK)

@@ -215,22 +215,14 @@ static enum retort_status assign_loose(struct image_tree *images, const struct f
     return RETORT_OK;
 }
 
-static enum retort_status assign(struct image_tree *images)
+static enum retort_status assign(struct image_tree *images, struct texts *texts)
 {
-    struct texts texts = {.images = images};
-    const struct tree_visitor visitor = {wants_text, take_text, pass_on, &texts};
-    enum retort_status status;
-    TRY_DONE(tree_visit(&images->tree, &visitor));
-    TRY_DONE(read_classes(images->tree.path, &texts.classes, images->dataset));
-    TRY_DONE(image_tree_assign(images, "train/", IMAGE_TRAIN));
-    if (image_tree_has(images, loose_images))
-        TRY_DONE(assign_loose(images, &texts.annotations));
-    else
-        TRY_DONE(image_tree_assign(images, "val/", IMAGE_TEST));
-    TRY_DONE(read_names(&texts.names, images->dataset));
-done:
-    release_texts(&texts);
-    return status;
+    const struct tree_visitor visitor = {wants_text, take_text, pass_on, texts};
+    TRY(tree_visit(&images->tree, &visitor));
+    TRY(read_classes(images->tree.path, &texts->classes, images->dataset));
+    TRY(image_tree_assign(images, "train/", IMAGE_TRAIN));
+    return image_tree_has(images, loose_images) ? assign_loose(images, &texts->annotations)
+                                                : image_tree_assign(images, "val/", IMAGE_TEST);
 }
 
 static enum retort_status read_tiny_imagenet(const char *path,
@@ -238,11 +230,14 @@ static enum retort_status read_tiny_imagenet(const char *path,
                                              struct image_writer *writer, struct dataset *dataset)
 {
     struct image_tree images;
+    struct texts texts = {.images = &images};
     enum retort_status status;
     TRY_DONE(image_tree_open(&images, path, options, dataset));
-    TRY_DONE(assign(&images));
+    TRY_DONE(assign(&images, &texts));
     TRY_DONE(image_tree_decode(&images, options->size ? options->size : SIDE, writer));
+    TRY_DONE(read_names(&texts.names, dataset)); /* last: sentences name classes as folders do */
 done:
+    release_texts(&texts);
     image_tree_release(&images);
     return status;
 }

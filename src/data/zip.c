@@ -3,7 +3,10 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -18,6 +21,8 @@ struct zip {
 enum retort_status zip_open(const char *path, struct zip **zip)
 {
     void *block;
+    if (access(path, R_OK))
+        return fail(RETORT_IO, "cannot open: %s", strerror(errno));
     if (file_is_folder(path))
         return fail(RETORT_IO, "is a folder, a file was wanted");
     TRY(memory_zeroed(1, sizeof(struct zip), &block));

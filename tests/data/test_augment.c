@@ -1,5 +1,5 @@
-/* test_augment.c - rotation, borders, colours and cutout against slow twins; crop and flip alone are
- * tested through the loader. */
+/* test_augment.c - rotation, borders, colours and cutout against slow twins; crop and flip alone
+ * are tested through the loader. */
 #include "support.h"
 
 #include <math.h>
@@ -140,8 +140,9 @@ static void colours_equal_their_slow_twin(void **state)
         run(&none, number, before);
         run(&options, number, found);
         for (int i = 0; i < IMAGE; i++)
-            image[i] = clamp(((double)before[i] * (double)std[i / PLANE] + (double)mean[i / PLANE]) *
-                             factors[0]);
+            image[i] =
+                clamp(((double)before[i] * (double)std[i / PLANE] + (double)mean[i / PLANE]) *
+                      factors[0]);
         for (int i = 0; i < PLANE; i++)
             middle += grey(image, i) / PLANE;
         for (int i = 0; i < IMAGE; i++)

@@ -1,4 +1,5 @@
-/* test_fetch.c - files from a server that is part of this program, and that misbehaves on demand. */
+/* test_fetch.c - files from a server that is part of this program, and that misbehaves on demand.
+ */
 #include "support.h"
 
 #include <arpa/inet.h>
@@ -25,14 +26,14 @@ enum { SIZE = 200000 };
 /* ---- the server ---- */
 
 enum manner {
-    GOOD,       /* all of it, or the rest that is asked for */
-    CUT,        /* hangs up after half of what it promised */
-    NO_RANGES,  /* always gives all of it */
-    MISSING,    /* 404 */
-    TOO_LONG,   /* a thousand bytes more */
-    WRONG,      /* other bytes */
-    MOVED,      /* 302 to /real */
-    NO_LENGTH,  /* does not say how long it is, and hangs up after half */
+    GOOD,      /* all of it, or the rest that is asked for */
+    CUT,       /* hangs up after half of what it promised */
+    NO_RANGES, /* always gives all of it */
+    MISSING,   /* 404 */
+    TOO_LONG,  /* a thousand bytes more */
+    WRONG,     /* other bytes */
+    MOVED,     /* 302 to /real */
+    NO_LENGTH, /* does not say how long it is, and hangs up after half */
 };
 
 static struct {
@@ -65,8 +66,8 @@ static void send_head(int client, long from, long length)
         size += snprintf(head + size, sizeof(head) - (size_t)size,
                          "Content-Range: bytes %ld-%d/%d\r\n", from, SIZE - 1, SIZE);
     if (server.manner != NO_LENGTH)
-        size += snprintf(head + size, sizeof(head) - (size_t)size, "Content-Length: %ld\r\n",
-                         length);
+        size +=
+            snprintf(head + size, sizeof(head) - (size_t)size, "Content-Length: %ld\r\n", length);
     size += snprintf(head + size, sizeof(head) - (size_t)size, "\r\n");
     send_all(client, head, (size_t)size);
 }
@@ -203,6 +204,7 @@ static enum retort_status fetch(void)
 {
     const struct fetch_listener listener = {client.file.bytes ? note : NULL, NULL};
     char address[64];
+    client.told = 0;
     snprintf(address, sizeof(address), "http://127.0.0.1:%d/sets", server.port);
     return fetch_file(address, &client.file, client.folder, &listener);
 }

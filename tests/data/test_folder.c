@@ -1,4 +1,5 @@
-/* test_folder.c - sets of image files: folders and archives, Tiny-ImageNet, and what can be wrong. */
+/* test_folder.c - sets of image files: folders and archives, Tiny-ImageNet, and what can be wrong.
+ */
 #include "images.h"
 #include "support.h"
 
@@ -214,7 +215,8 @@ static const struct damage {
     int skipped;       /* with skip_bad; -1: still an error */
     bool archive_only; /* links and names that folders do not have */
 } damages[] = {
-    {"train/ant/bad.png", "words", NULL, "train/ant/bad.png: neither's first bytes found", 1, false},
+    {"train/ant/bad.png", "words", NULL, "train/ant/bad.png: neither's first bytes found", 1,
+     false},
     {"train/ant/empty.jpg", "", NULL, "train/ant/empty.jpg: empty file", 1, false},
     {"val/cat/cut.jpg", "\xff\xd8\xff\xe0", NULL, "val/cat/cut.jpg: damaged JPEG", 1, false},
     {"val/dog/1.png", "words", NULL, "val/dog/1.png: class \"dog\" found, which the training set",
@@ -356,7 +358,8 @@ static void make_tiny(struct set *set, bool loose)
     add(set, "words.txt", text("n0\tnothing\nn1\tgoldfish, fish\nn3\tother\n"));
     if (loose) {
         add_images(set, "val/images", 1, 2);
-        add(set, "val/val_annotations.txt", text("00.png\tn2\t0\t0\t1\t1\n01.PNG\tn1\t0\t0\t1\t1\n"));
+        add(set, "val/val_annotations.txt",
+            text("00.png\tn2\t0\t0\t1\t1\n01.PNG\tn1\t0\t0\t1\t1\n"));
     } else {
         add_images(set, "val/n1", 0, 1);
         add_images(set, "val/n2", 1, 1);

@@ -53,8 +53,8 @@ static void grey_becomes_three_equal_planes(void **state)
     uint8_t pixels[PLANE], found[PLANE * 3];
     make_picture(pixels, SIDE, SIDE, 1);
     for (int png = 0; png < 2; png++) {
-        struct file_bytes bytes = png ? images_png(pixels, SIDE, SIDE, 1)
-                                      : images_jpeg(pixels, SIDE, SIDE, 1, false);
+        struct file_bytes bytes =
+            png ? images_png(pixels, SIDE, SIDE, 1) : images_jpeg(pixels, SIDE, SIDE, 1, false);
         assert_ok(image_file_decode(bytes.data, bytes.size, SIDE, found));
         assert_memory_equal(found, found + PLANE, PLANE);
         assert_memory_equal(found, found + 2 * PLANE, PLANE);
@@ -98,8 +98,8 @@ static void every_cut_of_a_file_is_refused(void **state)
     uint8_t pixels[PLANE * 3], found[PLANE * 3];
     make_picture(pixels, SIDE, SIDE, 3);
     for (int kind = 0; kind < 3; kind++) {
-        struct file_bytes bytes = kind < 2 ? images_jpeg(pixels, SIDE, SIDE, 3, kind)
-                                           : images_png(pixels, SIDE, SIDE, 3);
+        struct file_bytes bytes =
+            kind < 2 ? images_jpeg(pixels, SIDE, SIDE, 3, kind) : images_png(pixels, SIDE, SIDE, 3);
         /* Without its last two bytes a JPEG is whole but for the mark of its end. */
         size_t end = kind < 2 ? bytes.size - 2 : bytes.size - 12;
         for (size_t size = 0; size < end; size++) {
@@ -120,14 +120,13 @@ static void damaged_bytes_never_do_harm(void **state)
     struct random_stream stream = random_stream(9, RANDOM_TEST, 0, 0);
     make_picture(pixels, SIDE, SIDE, 3);
     for (int kind = 0; kind < 3; kind++) {
-        struct file_bytes bytes = kind < 2 ? images_jpeg(pixels, SIDE, SIDE, 3, kind)
-                                           : images_png(pixels, SIDE, SIDE, 3);
+        struct file_bytes bytes =
+            kind < 2 ? images_jpeg(pixels, SIDE, SIDE, 3, kind) : images_png(pixels, SIDE, SIDE, 3);
         for (uint64_t i = 0; i < 400; i++) {
             size_t place = random_below(&stream, 2 * i, (uint32_t)bytes.size);
             unsigned char before = bytes.data[place];
             bytes.data[place] = (unsigned char)random_bits(&stream, 2 * i + 1);
-            enum retort_status status =
-                image_file_decode(bytes.data, bytes.size, SIDE, found);
+            enum retort_status status = image_file_decode(bytes.data, bytes.size, SIDE, found);
             assert_true(status == RETORT_OK || status == RETORT_FORMAT);
             bytes.data[place] = before;
         }
@@ -171,8 +170,8 @@ static void endless_scans_are_refused(void **state)
     for (size_t i = 0; i < REPEATED; i++)
         memcpy(bomb + jpeg.size - 2 + i * length, jpeg.data + scan, length);
     memcpy(bomb + jpeg.size - 2 + REPEATED * length, "\xff\xd9", 2);
-    assert_fails(image_file_decode(bomb, jpeg.size + REPEATED * length, SIDE, found),
-                 RETORT_FORMAT, "damaged JPEG image");
+    assert_fails(image_file_decode(bomb, jpeg.size + REPEATED * length, SIDE, found), RETORT_FORMAT,
+                 "damaged JPEG image");
     free(bomb);
     free(jpeg.data);
 }
@@ -211,9 +210,9 @@ static double slow(const uint8_t *src, int width, int height, int size, int c, i
 
 static void scaled_images_equal_their_slow_twin(void **state)
 {
-    static const int shapes[][3] = {{24, 24, 24}, {48, 48, 24}, {50, 31, 24}, {17, 40, 24},
-                                    {5, 7, 24},   {64, 1, 3},   {1, 64, 3},   {1, 1, 2},
-                                    {61, 67, 1}};
+    static const int shapes[][3] = {{24, 24, 24}, {48, 48, 24}, {50, 31, 24},
+                                    {17, 40, 24}, {5, 7, 24},   {64, 1, 3},
+                                    {1, 64, 3},   {1, 1, 2},    {61, 67, 1}};
     struct random_stream stream = random_stream(4, RANDOM_TEST, 0, 0);
     for (size_t row = 0; row < sizeof(shapes) / sizeof(shapes[0]); row++) {
         int width = shapes[row][0], height = shapes[row][1], size = shapes[row][2];

@@ -25,8 +25,7 @@ static int label_of(int file, int image)
 
 static void fill_row(int file, int image, uint8_t *row)
 {
-    struct random_stream stream =
-        random_stream(8, RANDOM_TEST, (uint32_t)file, (uint32_t)image);
+    struct random_stream stream = random_stream(8, RANDOM_TEST, (uint32_t)file, (uint32_t)image);
     for (int i = 0; i < ROW; i++)
         row[i] = (uint8_t)random_bits(&stream, (uint64_t)i);
 }
@@ -274,7 +273,9 @@ static void damaged_files_are_refused(void **state)
             assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
             if (damage == 0) /* in the middle of the images: only the checksum tells */
                 bytes.data[1000] ^= 0x55;
-            size_t size = damage < 2 ? bytes.size - (size_t)damage : damage == 2 ? bytes.size / 2 : 0;
+            size_t size = damage < 2    ? bytes.size - (size_t)damage
+                          : damage == 2 ? bytes.size / 2
+                                        : 0;
             if (damage < 4)
                 assert_ok(file_write(path, bytes.data, size));
             else

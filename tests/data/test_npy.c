@@ -29,8 +29,8 @@ static enum retort_status read_text(const char *dictionary, struct npy *npy)
 static void headers_that_numpy_writes_are_read(void **state)
 {
     struct npy npy;
-    assert_ok(read_text("{'descr': '|u1', 'fortran_order': False, 'shape': (10, 12288), }    \n",
-                        &npy));
+    assert_ok(
+        read_text("{'descr': '|u1', 'fortran_order': False, 'shape': (10, 12288), }    \n", &npy));
     assert_int_equal(npy.kind, 'u');
     assert_int_equal(npy.bytes, 1);
     assert_int_equal(npy.rank, 2);

@@ -101,11 +101,11 @@ static void a_converted_set_equals_the_original(void **state)
     dataset_release(&original);
     assert_fails(dataset_open(specify("mnist", made), &(struct dataset_options){0}, &converted),
                  RETORT_FORMAT, "equal: a shard of folder found, mnist wanted");
-    assert_fails(dataset_convert(specify("shard", made), &options, "x", &converted),
-                 RETORT_INVALID, "have a size of their own");
-    assert_fails(dataset_convert(specify("shard", made), &(struct dataset_options){0}, "x",
-                                 &converted),
-                 RETORT_INVALID, "is a shard already");
+    assert_fails(dataset_convert(specify("shard", made), &options, "x", &converted), RETORT_INVALID,
+                 "have a size of their own");
+    assert_fails(
+        dataset_convert(specify("shard", made), &(struct dataset_options){0}, "x", &converted),
+        RETORT_INVALID, "is a shard already");
     const struct dataset_options other = {.size = 8};
     assert_fails(dataset_open(specify("folder", made), &other, &converted), RETORT_INVALID,
                  "size: 8 found, the shard holds images of 16");
@@ -166,9 +166,9 @@ static void gaps_of_what_was_skipped_are_closed(void **state)
     struct dataset_options options = {.size = SIDE};
     const char *bad = make_folder(true), *good = make_folder(false);
     struct dataset original, converted;
-    assert_fails(dataset_convert(specify("folder", bad), &options, support_path("gaps"),
-                                 &converted),
-                 RETORT_FORMAT, "train/b/3a.png: neither's first bytes");
+    assert_fails(
+        dataset_convert(specify("folder", bad), &options, support_path("gaps"), &converted),
+        RETORT_FORMAT, "train/b/3a.png: neither's first bytes");
     assert_false(file_exists(support_path("gaps"))); /* whole or not at all */
     options.skip_bad = true;
     assert_ok(dataset_convert(specify("folder", bad), &options, support_path("gaps"), &converted));
@@ -195,7 +195,8 @@ static void damaged_descriptions_are_refused(void **state)
     } rows[] = {
         {"retort.shard", "retort.other", "shard.json: format: retort.other found, retort.shard"},
         {"\"version\": 1", "\"version\": 2", "version: a whole number from 1 to 1 wanted"},
-        {"\"train\": 40", "\"train\": 41", "train.labels: 160 bytes found, its description wants 164"},
+        {"\"train\": 40", "\"train\": 41",
+         "train.labels: 160 bytes found, its description wants 164"},
         {"\"test\": 12", "\"test\": 0", "test: a whole number from 1 to"},
         {"\"test\": 12", "\"test\": 1.5", "test: a whole number"},
         {"\"name\": \"folder\"", "\"name\": \"\"", "name: a text wanted"},
@@ -265,7 +266,8 @@ static void a_full_disk_leaves_nothing(void **state)
     small.rlim_max = before.rlim_max;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    enum retort_status status = dataset_convert(specify("folder", folder), &options, made, &dataset);
+    enum retort_status status =
+        dataset_convert(specify("folder", folder), &options, made, &dataset);
     setrlimit(RLIMIT_FSIZE, &before);
     assert_fails(status, RETORT_IO, "no-room/train.pixels: cannot write: File too large");
     assert_false(file_exists(made));
@@ -294,12 +296,18 @@ static void a_large_set_is_never_in_memory_as_a_whole(void **state)
     const struct loader_options loading = {.batch = BATCH, .shuffle = true, .threads = 2};
     const char *made = support_path("large");
     static int labels[IMAGES];
-    struct image_set train = {.count = IMAGES, .channels = 3, .height = 64, .width = 64,
+    struct image_set train = {.count = IMAGES,
+                              .channels = 3,
+                              .height = 64,
+                              .width = 64,
                               .labels = labels},
                      test = train;
     char *names[1] = {"a"};
-    struct dataset dataset = {.name = "made-up", .classes = 1, .class_names = names,
-                              .mean = {0.5f, 0.5f, 0.5f}, .std = {1, 1, 1}};
+    struct dataset dataset = {.name = "made-up",
+                              .classes = 1,
+                              .class_names = names,
+                              .mean = {0.5f, 0.5f, 0.5f},
+                              .std = {1, 1, 1}};
     test.count = 1;
     assert_ok(file_make_folder(made));
     assert_ok(shard_describe(made, &dataset, &train, &test));
