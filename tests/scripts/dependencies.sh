@@ -16,13 +16,14 @@ src/train    retort/ base/ data/ nn/ distill/ recipe/ train/
 src/deploy   retort/classifier.h base/ nn/ deploy/
 cli          retort/ *
 examples
+fuzz         base/ data/ *
 '
 # "*" above: headers of the same folder, which have no slash in their names.
 
 # Headers of outside libraries, and where they may be included, as beginnings of paths.
 libraries='
 dnnl.h           src/nn/engine/onednn.c
-archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/
+archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/ fuzz/make_seeds.c
 archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/
 jpeglib.h        src/data/image_file.c tests/images.c
 jerror.h         src/data/image_file.c
@@ -45,7 +46,7 @@ system='arpa/ assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h gl
 setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
 time.h unistd.h netinet/ sys/'
 
-find include src cli examples tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
+find include src cli examples fuzz tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
     awk -v folders="$folders" -v libraries="$libraries" -v system_headers="$system" '
     # Does text begin with one of the words list[2..count]?
     function begins(text, list, from, count,    i) {
