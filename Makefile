@@ -11,7 +11,7 @@ ninja := ninja $(if $(JOBS),-j$(JOBS))
 folders := $(shell find src cli tests examples -type d)
 configure = meson setup $(if $(wildcard $@),--reconfigure)
 
-.PHONY: all setup demo test install clean tables format help
+.PHONY: all setup demo test install clean tables format fuzz help
 
 all: setup $(build)/build.ninja
 	$(ninja) -C $(build)
@@ -44,7 +44,11 @@ install: all
 	$(if $(DESTDIR),,-ldconfig)
 
 clean:
-	rm -rf $(build) $(checked)
+	rm -rf $(build) $(checked) build-fuzz
+
+# Every reader of data sets for $(seconds) seconds, from small files that were made for it.
+fuzz:
+	$(MAKE) -C fuzz run $(if $(seconds),seconds=$(seconds))
 
 tables: all
 	TEST_ROOT=. WRITE_TABLES=1 $(build)/tests/recipe-test_recipe_doc
@@ -59,5 +63,6 @@ help:
 	@echo "make test       build twice, the second time with sanitizers, and run all tests"
 	@echo "make install    program, library, headers and manual page below prefix=$(prefix)"
 	@echo "make tables     write the tables of doc/recipe.md anew from the program's"
+	@echo "make fuzz       try every reader of data sets on damaged files, a minute each (needs clang)"
 	@echo "make format     run clang-format over all C files"
 	@echo "make clean      remove the build folders; runs/ stays"

@@ -10,6 +10,7 @@
     X(distill)                                                                                     \
     X(eval)                                                                                        \
     X(inspect)                                                                                     \
+    X(data)                                                                                        \
     X(bench)
 
 struct command {

@@ -58,6 +58,7 @@ struct retort_bench_loader_options {
     int batch;        /* 0: 128 */
     int threads;      /* that prepare batches; 0: 1 */
     int repeat;       /* passes over the training images; 0: as many as begin within 3 seconds */
+    bool all;         /* every augmentation that there is, not only flip and crop */
 };
 
 struct retort_bench_loader_result {
@@ -68,10 +69,13 @@ struct retort_bench_loader_result {
     double images_per_second_per_core; /* images by seconds of CPU time of the whole process: what
                                           one core makes when it does nothing else. Other threads of
                                           the caller must be idle meanwhile */
+    double read_per_second_per_core;   /* training and test images by seconds of CPU time that
+                                          opening the set took: decompression, JPEG and PNG */
 };
 
 /* The loader alone, without a network: batches as in training, shuffled, with flip and crop by 4
- * pixels, normalised to float. */
+ * pixels, normalised to float; with `all` also turned, with colours changed and a square cut out.
+ */
 RETORT_API enum retort_status retort_bench_loader(const struct retort_bench_loader_options *options,
                                                   struct retort_bench_loader_result *result);
 

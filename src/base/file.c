@@ -61,7 +61,7 @@ enum retort_status file_begin(const char *path, struct file_writer *writer)
         return fail(RETORT_MEMORY, "%s: out of memory", path);
     }
     snprintf(made.temporary, length, "%s.%ld.tmp", path, (long)getpid());
-    made.stream = fopen(made.temporary, "wb");
+    made.stream = fopen(made.temporary, "w+b");
     if (!made.stream) {
         enum retort_status status = fail_system("create", made.temporary);
         file_abandon(&made);

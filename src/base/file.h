@@ -24,7 +24,7 @@ enum retort_status file_write(const char *path, const void *data, size_t size);
 
 /* The same for content that is written piece by piece. */
 struct file_writer {
-    FILE *stream; /* write here; errors are found by file_commit */
+    FILE *stream; /* write here, and read again; errors are found by file_commit */
     char *path, *temporary;
 };
 enum retort_status file_begin(const char *path, struct file_writer *writer);

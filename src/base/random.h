@@ -20,6 +20,7 @@ enum random_purpose {
     RANDOM_TEST,
     RANDOM_VIEW,        /* a = view, b = image */
     RANDOM_VIEW_OFFSET, /* b = image */
+    RANDOM_SPLIT,       /* a = class, or 0 */
 };
 
 struct random_stream {

@@ -6,6 +6,7 @@
  * files of a set equally many, and no file more than the official one; subsets that keep to this
  * are read. */
 #include "data/bundle.h"
+#include "data/fetch.h"
 #include "data/format.h"
 #include "data/image_set.h"
 
@@ -58,39 +59,58 @@ static enum retort_status check_records(const struct cifar_layout *layout,
     return RETORT_OK;
 }
 
-static enum retort_status decode_records(const struct cifar_layout *layout,
-                                         const struct bundle_member *file, int count,
-                                         uint8_t *pixels, int *labels)
+static enum retort_status check_labels(const struct cifar_layout *layout,
+                                       const struct bundle_member *file, int index,
+                                       const unsigned char *record)
 {
-    size_t size = record_size(layout);
-    for (int i = 0; i < count; i++) {
-        const unsigned char *record = file->bytes.data + (size_t)i * size;
-        for (int k = 0; k < layout->label_bytes; k++)
-            if (record[k] >= layout->labels[k].classes)
-                return fail(RETORT_FORMAT, "%s: record %d at byte %zu: %s %d found, 0 to %d wanted",
-                            file->where, i, (size_t)i * size, layout->labels[k].name, record[k],
-                            layout->labels[k].classes - 1);
-        labels[i] = record[layout->label_bytes - 1];
-        memcpy(pixels + (size_t)i * PIXELS, record + layout->label_bytes, PIXELS);
+    for (int k = 0; k < layout->label_bytes; k++)
+        if (record[k] >= layout->labels[k].classes)
+            return fail(RETORT_FORMAT, "%s: record %d at byte %zu: %s %d found, 0 to %d wanted",
+                        file->where, index, (size_t)index * record_size(layout),
+                        layout->labels[k].name, record[k], layout->labels[k].classes - 1);
+    return RETORT_OK;
+}
+
+/* A set that is being filled, image by image. */
+struct decoding {
+    const struct cifar_layout *layout;
+    const struct dataset_options *options;
+    struct dataset *dataset; /* for what is skipped */
+    struct image_set *set;   /* count: images so far */
+};
+
+static enum retort_status decode_records(struct decoding *decoding,
+                                         const struct bundle_member *file, int count)
+{
+    const struct cifar_layout *layout = decoding->layout;
+    struct image_set *set = decoding->set;
+    const unsigned char *record = file->bytes.data;
+    for (int i = 0; i < count; i++, record += record_size(layout)) {
+        enum retort_status status = check_labels(layout, file, i, record);
+        if (status != RETORT_OK) {
+            TRY(dataset_skip(decoding->dataset, decoding->options, status));
+            continue;
+        }
+        set->labels[set->count] = record[layout->label_bytes - 1];
+        memcpy(set->pixels + (size_t)set->count++ * PIXELS, record + layout->label_bytes, PIXELS);
     }
     return RETORT_OK;
 }
 
 /* Join files of equally many records into one set. */
-static enum retort_status decode_set(const struct cifar_layout *layout,
-                                     const struct bundle_member *files, int file_count,
-                                     struct image_set *set)
+static enum retort_status decode_set(struct decoding *decoding, const struct bundle_member *files,
+                                     int file_count)
 {
+    const struct cifar_layout *layout = decoding->layout;
     for (int i = 0; i < file_count; i++)
         TRY(check_records(layout, &files[i], &files[0]));
     int count = (int)(files[0].bytes.size / record_size(layout));
-    TRY(image_set_make(set, count * file_count, CHANNELS, SIDE, SIDE));
-    for (int i = 0; i < file_count; i++) {
-        size_t first = (size_t)i * (size_t)count;
-        TRY(decode_records(layout, &files[i], count, set->pixels + first * PIXELS,
-                           set->labels + first));
-    }
-    return RETORT_OK;
+    TRY(image_set_make(decoding->set, count * file_count, CHANNELS, SIDE, SIDE));
+    decoding->set->count = 0;
+    for (int i = 0; i < file_count; i++)
+        TRY(decode_records(decoding, &files[i], count));
+    return decoding->set->count > 0 ? RETORT_OK
+                                    : fail(RETORT_FORMAT, "%s: no record is left", files[0].where);
 }
 
 /* One name a line; lines without one, as at the end of the official file, do not count. */
@@ -113,7 +133,7 @@ static enum retort_status decode_names(const struct bundle_member *file, int cla
 }
 
 static enum retort_status open_cifar(const char *path, const struct cifar_layout *layout,
-                                     struct dataset *dataset)
+                                     const struct dataset_options *options, struct dataset *dataset)
 {
     struct bundle_member files[TRAIN_FILES + 2] = {0};
     int train = layout->train_files, test = train, names = train + 1, count = train + 2;
@@ -128,8 +148,10 @@ static enum retort_status open_cifar(const char *path, const struct cifar_layout
 
     enum retort_status status;
     TRY(bundle_read(path, files, count));
-    TRY_DONE(decode_set(layout, files, train, &dataset->train));
-    TRY_DONE(decode_set(layout, &files[test], 1, &dataset->test));
+    struct decoding decoding = {layout, options, dataset, &dataset->train};
+    TRY_DONE(decode_set(&decoding, files, train));
+    decoding.set = &dataset->test;
+    TRY_DONE(decode_set(&decoding, &files[test], 1));
     TRY_DONE(decode_names(&files[names], class_count(layout), dataset));
     image_set_measure(&dataset->train, dataset->mean, dataset->std);
 done:
@@ -137,7 +159,8 @@ done:
     return status;
 }
 
-static enum retort_status open_cifar10(const char *path, struct dataset *dataset)
+static enum retort_status open_cifar10(const char *path, const struct dataset_options *options,
+                                       struct dataset *dataset)
 {
     static const struct label_byte labels[] = {{"label", 10}};
     static const struct cifar_layout layout = {
@@ -150,10 +173,11 @@ static enum retort_status open_cifar10(const char *path, struct dataset *dataset
         .label_bytes = 1,
         .labels = labels,
     };
-    return open_cifar(path, &layout, dataset);
+    return open_cifar(path, &layout, options, dataset);
 }
 
-static enum retort_status open_cifar100(const char *path, struct dataset *dataset)
+static enum retort_status open_cifar100(const char *path, const struct dataset_options *options,
+                                        struct dataset *dataset)
 {
     static const struct label_byte labels[] = {{"coarse label", 20}, {"fine label", 100}};
     static const struct cifar_layout layout = {
@@ -165,19 +189,34 @@ static enum retort_status open_cifar100(const char *path, struct dataset *datase
         .label_bytes = 2,
         .labels = labels,
     };
-    return open_cifar(path, &layout, dataset);
+    return open_cifar(path, &layout, options, dataset);
 }
+
+/* Sizes and MD5 as the page above publishes them; SHA-256 of the file of that MD5. */
+static const struct fetch_source source_cifar10 = {
+    .address = "https://www.cs.toronto.edu/~kriz",
+    .folder = "data",
+    .files = {{"cifar-10-binary.tar.gz", 170052171, "c32a1d4ab5d03f1284b67883e8d87530",
+               "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}},
+};
+static const struct fetch_source source_cifar100 = {
+    .address = "https://www.cs.toronto.edu/~kriz",
+    .folder = "data",
+    .files = {{"cifar-100-binary.tar.gz", 168513733, "03b5dce01913d631647c71ecec9e9cb8", NULL}},
+};
 
 const struct dataset_format dataset_cifar10 = {
     .name = "cifar10",
-    .default_path = "data/cifar-10-batches-bin",
+    .default_paths = {"data/cifar-10-batches-bin", "data/cifar-10-binary.tar.gz"},
     .help = "photographs, 10 classes, 50,000 + 10,000 colour images of 32x32, binary version",
+    .source = &source_cifar10,
     .open = open_cifar10,
 };
 
 const struct dataset_format dataset_cifar100 = {
     .name = "cifar100",
-    .default_path = "data/cifar-100-binary",
+    .default_paths = {"data/cifar-100-binary", "data/cifar-100-binary.tar.gz"},
     .help = "photographs, 100 classes, 50,000 + 10,000 colour images of 32x32, binary version",
+    .source = &source_cifar100,
     .open = open_cifar100,
 };

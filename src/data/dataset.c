@@ -1,4 +1,4 @@
-/* dataset.c - from a specification to a data set in memory. */
+/* dataset.c - from a specification to a data set in memory, mapped, or converted. */
 #include "data/dataset.h"
 
 #include <stdio.h>
@@ -9,77 +9,235 @@
 #include "base/memory.h"
 #include "data/format.h"
 #include "data/image_set.h"
+#include "data/image_writer.h"
+#include "data/shard.h"
 
 #define ADDRESS(format) &dataset_##format,
 const struct dataset_format *const dataset_formats[] = {DATASET_FORMATS(ADDRESS) NULL};
 
-static enum retort_status find_format(const char *name, size_t length,
-                                      const struct dataset_format **format)
+const struct dataset_format *dataset_find_format(const char *name, size_t length)
 {
-    char known[256] = "";
     for (int i = 0; dataset_formats[i]; i++) {
         const char *candidate = dataset_formats[i]->name;
-        if (strlen(candidate) == length && strncmp(candidate, name, length) == 0) {
-            *format = dataset_formats[i];
-            return RETORT_OK;
-        }
+        if (strlen(candidate) == length && strncmp(candidate, name, length) == 0)
+            return dataset_formats[i];
+    }
+    return NULL;
+}
+
+static enum retort_status fail_unknown(const char *name, size_t length)
+{
+    char known[512] = "";
+    for (int i = 0; dataset_formats[i]; i++) {
         size_t used = strlen(known);
-        snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", candidate);
+        snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
+                 dataset_formats[i]->name);
     }
     return fail(RETORT_INVALID, "\"%.*s\" is not a data set; known: %s", (int)length, name, known);
 }
 
-/* The place to read, a new string: given with a ~/ expanded, or the format's default. */
-static enum retort_status find_path(const struct dataset_format *format, const char *given,
-                                    char **path)
+/* The format's default place: the first that is there. */
+static enum retort_status find_default(const struct dataset_format *format, const char **path)
 {
-    const char *chosen = given[0] ? given : format->default_path;
-    if (!chosen)
+    const char *const *paths = format->default_paths;
+    if (!paths[0])
         return fail(RETORT_INVALID, "%s has no default place: write %s:PATH", format->name,
                     format->name);
-    if (!given[0] && !file_exists(chosen))
-        return fail(RETORT_IO, "%s: nothing at its default place %s (%s): write %s:PATH",
-                    format->name, chosen, format->help, format->name);
-    *path = file_join(chosen, "");
-    return *path ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", chosen);
+    for (int i = 0; paths[i]; i++)
+        if (file_exists(paths[i])) {
+            *path = paths[i];
+            return RETORT_OK;
+        }
+    return fail(RETORT_IO, "%s: nothing at its default place %s (%s): write %s:PATH", format->name,
+                paths[0], format->help, format->name);
 }
 
-static enum retort_status check_limit(const char *name, int limit)
+/* What a specification says. */
+struct source {
+    const struct dataset_format *format;
+    char *path; /* with a ~/ expanded */
+    bool is_shard;
+};
+
+static enum retort_status find_source(const char *specification, struct source *source)
 {
-    return limit >= 0 ? RETORT_OK
-                      : fail(RETORT_INVALID, "%s: %d images per class found, 0 or more wanted",
-                             name, limit);
+    size_t length = strcspn(specification, ":");
+    const char *chosen = specification + length + (specification[length] == ':');
+    struct source made = {.format = dataset_find_format(specification, length)};
+    if (!made.format)
+        return fail_unknown(specification, length);
+    if (!chosen[0])
+        TRY(find_default(made.format, &chosen));
+    made.path = file_join(chosen, "");
+    if (!made.path)
+        return fail(RETORT_MEMORY, "%s: out of memory", chosen);
+    made.is_shard = made.format == &dataset_shard || shard_is_there(made.path);
+    *source = made;
+    return RETORT_OK;
+}
+
+static enum retort_status check_number(const char *name, int number, const char *what)
+{
+    return number >= 0
+               ? RETORT_OK
+               : fail(RETORT_INVALID, "%s: %d %s found, 0 or more wanted", name, number, what);
+}
+
+static enum retort_status check_options(const struct dataset_options *options,
+                                        const struct dataset_format *format)
+{
+    enum { LARGEST_SIZE = 1024 };
+    TRY(check_number("limit", options->limit, "images per class"));
+    TRY(check_number("test_limit", options->test_limit, "images per class"));
+    TRY(check_number("val", options->val, "images"));
+    if (options->size < 0 || options->size > LARGEST_SIZE)
+        return fail(RETORT_INVALID, "size: %d pixels found, 0 to %d wanted", options->size,
+                    LARGEST_SIZE);
+    if (options->size > 0 && !format->any_size)
+        return fail(RETORT_INVALID, "size: %d found, but the images of %s have a size of their own",
+                    options->size, format->name);
+    return RETORT_OK;
+}
+
+/* A shard knows which data set it was made of: the specification may say "shard" or that. */
+static enum retort_status open_shard(const struct source *source,
+                                     const struct dataset_options *options, struct dataset *dataset)
+{
+    TRY(shard_open(source->path, dataset));
+    if (source->format != &dataset_shard && strcmp(dataset->name, source->format->name) != 0)
+        return fail(RETORT_FORMAT, "%s: a shard of %s found, %s wanted", source->path,
+                    dataset->name, source->format->name);
+    if (options->size > 0 && options->size != dataset->train.height)
+        return fail(RETORT_INVALID, "%s: size: %d found, the shard holds images of %d",
+                    source->path, options->size, dataset->train.height);
+    return RETORT_OK;
+}
+
+/* Readers of large sets give images one by one; folder NULL: into memory. */
+static enum retort_status read_into(const struct source *source,
+                                    const struct dataset_options *options, const char *folder,
+                                    struct dataset *dataset)
+{
+    struct image_writer writer;
+    image_writer_init(&writer, folder);
+    enum retort_status status = source->format->read(source->path, options, &writer, dataset);
+    if (status == RETORT_OK)
+        status = image_writer_finish(&writer, dataset);
+    image_writer_release(&writer);
+    return status;
+}
+
+static enum retort_status open_whole(const struct source *source,
+                                     const struct dataset_options *options, struct dataset *dataset)
+{
+    dataset->name = strdup(source->format->name);
+    if (!dataset->name)
+        return fail(RETORT_MEMORY, "%s: out of memory", source->path);
+    if (source->is_shard)
+        return open_shard(source, options, dataset);
+    if (source->format->read)
+        return read_into(source, options, NULL, dataset);
+    return source->format->open(source->path, options, dataset);
+}
+
+static enum retort_status select_images(const struct dataset_options *options,
+                                        struct dataset *dataset)
+{
+    TRY(image_set_split(&dataset->train, dataset->classes, options->val, options->seed,
+                        &dataset->val));
+    TRY(image_set_limit(&dataset->train, dataset->classes, options->limit));
+    return image_set_limit(&dataset->test, dataset->classes, options->test_limit);
 }
 
 enum retort_status dataset_open(const char *specification, const struct dataset_options *options,
                                 struct dataset *dataset)
 {
-    size_t length = strcspn(specification, ":");
-    const char *given = specification + length + (specification[length] == ':');
-    const struct dataset_format *format = NULL;
-    TRY(find_format(specification, length, &format));
-    TRY(check_limit("limit", options->limit));
-    TRY(check_limit("test_limit", options->test_limit));
-
+    struct source source = {0};
     struct dataset made = {0};
-    char *path = NULL;
     enum retort_status status;
-    TRY_DONE(find_path(format, given, &path));
-    made.name = strdup(format->name);
-    if (!made.name) {
-        status = fail(RETORT_MEMORY, "%s: out of memory", path);
-        goto done;
-    }
-    TRY_DONE(format->open(path, &made));
-    TRY_DONE(image_set_limit(&made.train, made.classes, options->limit));
-    TRY_DONE(image_set_limit(&made.test, made.classes, options->test_limit));
+    TRY(find_source(specification, &source));
+    TRY_DONE(check_options(options, source.format));
+    TRY_DONE(open_whole(&source, options, &made));
+    TRY_DONE(select_images(options, &made));
     *dataset = made;
     made = (struct dataset){0};
 done:
-    free(path);
+    free(source.path);
     dataset_release(&made);
     return status;
 }
+
+/* ---- conversion ---- */
+
+static enum retort_status copy_part(struct image_writer *writer, enum image_part part,
+                                    const struct image_set *set)
+{
+    TRY(image_writer_begin(writer, part, set->count, set->channels, set->height, set->width));
+    for (int i = 0; i < set->count; i++) {
+        TRY(image_writer_put(writer, part, i, image_set_view(set, (size_t)i)));
+        image_writer_label(writer, part, i, set->labels[i]);
+    }
+    return RETORT_OK;
+}
+
+/* Sets that fit into memory are read whole. Their mean and standard deviation may be those of
+ * images before padding, and stay that. */
+static enum retort_status copy_whole(const struct source *source,
+                                     const struct dataset_options *options, const char *folder,
+                                     struct dataset *dataset)
+{
+    struct image_writer writer;
+    TRY(source->format->open(source->path, options, dataset));
+    image_writer_init(&writer, folder);
+    writer.keeps_statistics = true;
+    enum retort_status status = copy_part(&writer, IMAGE_TRAIN, &dataset->train);
+    if (status == RETORT_OK)
+        status = copy_part(&writer, IMAGE_TEST, &dataset->test);
+    if (status == RETORT_OK)
+        status = image_writer_finish(&writer, dataset);
+    image_writer_release(&writer);
+    return status;
+}
+
+static enum retort_status convert(const struct source *source,
+                                  const struct dataset_options *options, const char *folder,
+                                  struct dataset *dataset)
+{
+    if (source->is_shard)
+        return fail(RETORT_INVALID, "%s: is a shard already", source->path);
+    dataset->name = strdup(source->format->name);
+    if (!dataset->name)
+        return fail(RETORT_MEMORY, "%s: out of memory", source->path);
+    TRY(shard_make_folder(folder));
+    enum retort_status status = source->format->read ? read_into(source, options, folder, dataset)
+                                                     : copy_whole(source, options, folder, dataset);
+    if (status != RETORT_OK)
+        shard_abandon(folder);
+    return status;
+}
+
+enum retort_status dataset_convert(const char *specification, const struct dataset_options *options,
+                                   const char *folder, struct dataset *dataset)
+{
+    struct source source = {0};
+    struct dataset read = {0}, made = {0};
+    enum retort_status status;
+    TRY(find_source(specification, &source));
+    TRY_DONE(check_options(options, source.format));
+    TRY_DONE(convert(&source, options, folder, &read));
+    TRY_DONE(shard_open(folder, &made));
+    made.skipped = read.skipped;
+    read.skipped = (struct skip_list){0};
+    *dataset = made;
+    made = (struct dataset){0};
+done:
+    dataset_release(&read);
+    dataset_release(&made);
+    free(source.path);
+    return status;
+}
+
+/* ---- what formats share ---- */
 
 enum retort_status dataset_make_classes(struct dataset *dataset, int classes)
 {
@@ -98,12 +256,36 @@ enum retort_status dataset_name_class(struct dataset *dataset, int label, const 
                                        : fail(RETORT_MEMORY, "class names: out of memory");
 }
 
+enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_options *options,
+                                enum retort_status status)
+{
+    struct skip_list *list = &dataset->skipped;
+    if (status != RETORT_FORMAT || !options->skip_bad)
+        return status;
+    if ((list->count & (list->count - 1)) == 0) { /* room for the next power of two */
+        size_t room = list->count ? 2 * (size_t)list->count : 1;
+        char **grown = realloc(list->sentences, room * sizeof(*grown));
+        if (!grown)
+            return fail(RETORT_MEMORY, "list of what was skipped: out of memory");
+        list->sentences = grown;
+    }
+    char *sentence = strdup(retort_message());
+    if (!sentence)
+        return fail(RETORT_MEMORY, "list of what was skipped: out of memory");
+    list->sentences[list->count++] = sentence;
+    return RETORT_OK;
+}
+
 void dataset_release(struct dataset *dataset)
 {
     for (int i = 0; i < dataset->classes; i++)
         free(dataset->class_names[i]);
+    for (int i = 0; i < dataset->skipped.count; i++)
+        free(dataset->skipped.sentences[i]);
     free(dataset->class_names);
+    free(dataset->skipped.sentences);
     free(dataset->name);
+    image_set_release(&dataset->val);
     image_set_release(&dataset->train);
     image_set_release(&dataset->test);
     *dataset = (struct dataset){0};

@@ -1,8 +1,8 @@
 /* format.h - the list of data set formats, and what their files share.
  *
- * A format's open fills the zeroed struct dataset that it is given: classes, class_names, train,
- * test, mean and std. name and limits are dataset_open's work, and so is the release of what a
- * failing open leaves. */
+ * A format fills the zeroed struct dataset that it is given: classes, class_names, and, when it has
+ * open, train, test, mean and std. name, val and limits are dataset_open's work, and so is the
+ * release of what a failing open leaves. */
 #ifndef DATA_FORMAT_H
 #define DATA_FORMAT_H
 
@@ -12,8 +12,18 @@
 #define DATASET_FORMATS(FORMAT)                                                                    \
     FORMAT(fashion_mnist)                                                                          \
     FORMAT(mnist)                                                                                  \
+    FORMAT(kmnist)                                                                                 \
+    FORMAT(emnist_letters)                                                                         \
+    FORMAT(emnist_digits)                                                                          \
+    FORMAT(emnist_balanced)                                                                        \
     FORMAT(cifar10)                                                                                \
-    FORMAT(cifar100)
+    FORMAT(cifar100)                                                                               \
+    FORMAT(imagenet64)                                                                             \
+    FORMAT(imagenet32)                                                                             \
+    FORMAT(imagenet16)                                                                             \
+    FORMAT(folder)                                                                                 \
+    FORMAT(tiny_imagenet)                                                                          \
+    FORMAT(shard)
 
 #define DATASET_DECLARE(format) extern const struct dataset_format dataset_##format;
 DATASET_FORMATS(DATASET_DECLARE)
@@ -23,5 +33,11 @@ DATASET_FORMATS(DATASET_DECLARE)
 enum retort_status dataset_make_classes(struct dataset *dataset, int classes);
 enum retort_status dataset_name_class(struct dataset *dataset, int label, const char *text,
                                       size_t length);
+
+/* What to do about a bad record, whose status and recorded sentence these are: with skip_bad the
+ * sentence goes into dataset->skipped and the result is RETORT_OK. Only RETORT_FORMAT is a bad
+ * record; all else stays what it is. */
+enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_options *options,
+                                enum retort_status status);
 
 #endif

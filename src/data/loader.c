@@ -60,24 +60,46 @@ static int find_view(const struct loader *loader, uint32_t image)
     return (int)(place % views);
 }
 
+/* Whether an image is mirrored in this epoch. */
+static enum augment_mirror find_mirror(const struct loader *loader, uint32_t image, int view)
+{
+    const struct loader_options *options = &loader->options;
+    if (options->views > 0)
+        return view % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
+    if (!options->alternate)
+        return AUGMENT_BY_CHANCE;
+    struct random_stream stream = random_stream(options->seed, RANDOM_VIEW_OFFSET, 0, image);
+    uint32_t turn = (uint32_t)loader->epoch + random_below(&stream, 1, 2);
+    return turn % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
+}
+
 /* One image into place i of a slot. */
 static void fill_place(const struct loader *loader, struct slot *slot, int i, uint32_t image)
 {
     const struct loader_options *options = &loader->options;
     size_t size = image_set_size(loader->set);
     int view = find_view(loader, image);
-    enum augment_mirror mirror = AUGMENT_BY_CHANCE;
     struct random_stream stream =
-        random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
-    if (options->views > 0) {
-        stream = random_stream(options->seed, RANDOM_VIEW, (uint32_t)view, image);
-        mirror = view % 2 ? AUGMENT_MIRRORED : AUGMENT_PLAIN;
-    }
-    augment_image(&loader->augment, &stream, mirror, loader->set->pixels + image * size,
-                  slot->images + (size_t)i * size);
+        options->views > 0
+            ? random_stream(options->seed, RANDOM_VIEW, (uint32_t)view, image)
+            : random_stream(options->seed, RANDOM_AUGMENT, (uint32_t)loader->epoch, image);
+    augment_image(&loader->augment, &stream, find_mirror(loader, image, view),
+                  image_set_view(loader->set, image), slot->images + (size_t)i * size);
     slot->labels[i] = loader->set->labels[image];
     slot->indices[i] = (int)image;
     slot->views[i] = view;
+}
+
+/* A mapped set's memory is given back after so many images, so that it never holds much: pages
+ * around each image that is read come with it. */
+static void give_back(const struct loader *loader)
+{
+    enum { MOST = 256 * 1024 * 1024, AROUND = 128 * 1024 };
+    size_t each = image_set_size(loader->set) + AROUND;
+    size_t batches = MOST / each / (size_t)loader->options.batch;
+    size_t period = batches > 0 ? batches : 1;
+    if ((size_t)loader->claimed % period == 0)
+        image_set_forget(loader->set);
 }
 
 static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
@@ -86,6 +108,8 @@ static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
     size_t size = image_set_size(loader->set);
     int first = batch * options->batch, left = loader->set->count - first;
     slot->n = left < options->batch ? left : options->batch;
+    for (int i = 0; i < slot->n; i++)
+        image_set_prefetch(loader->set, loader->order[first + i]);
     for (int i = 0; i < slot->n; i++)
         fill_place(loader, slot, i, loader->order[first + i]);
     size_t rest = (size_t)(options->batch - slot->n);
@@ -111,6 +135,7 @@ static void *run_thread(void *argument)
             continue;
         }
         int batch = loader->claimed++;
+        give_back(loader);
         struct slot *slot = &loader->slots[batch % loader->slot_count];
         loader->busy++;
         pthread_mutex_unlock(&loader->mutex);
@@ -219,6 +244,10 @@ enum retort_status loader_create(const struct dataset *dataset, bool train,
         .width = set->width,
         .flip = options->flip,
         .crop = options->crop,
+        .zero_border = options->zero_border,
+        .rotation = options->rotation,
+        .cutout = options->cutout,
+        .jitter = options->jitter,
         .mean = options->mean ? options->mean : dataset->mean,
         .std = options->std ? options->std : dataset->std,
     };

@@ -15,7 +15,9 @@
 /* No recipe is longer; libyaml's time for some kinds of rubbish grows with the square of this. */
 enum { LARGEST_FILE = 256 * 1024 };
 
-static const char *const augmentations[] = {"flip", "crop", NULL};
+static const char *const augmentations[] = {"flip",   "alternating-flip", "crop", "rotate",
+                                            "cutout", "jitter",           NULL};
+static const char *const borders[] = {"reflect", "zero", NULL};
 static const char *const budgets[] = {"quick", "full", NULL};
 static const char *const schedules[] = {"auto", "one-cycle", "step", "constant", NULL};
 static const char *const decay_scopes[] = {"all", "weights", NULL};
@@ -23,14 +25,31 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const struct setting data_rows[] = {
     {"set", SETTING_TEXT, offsetof(struct recipe_data, set),
-     .help = "the data set: fashion-mnist, mnist, cifar10 or cifar100"},
+     .help =
+         "the data set, as `retort data list` names it: fashion-mnist, cifar100, folder, shard"},
     {"path", SETTING_TEXT, offsetof(struct recipe_data, path), .fallback = "",
      .help = "where its files are; empty: where the system keeps them"},
     {"augment", SETTING_TEXTS, offsetof(struct recipe_data, augment), .fallback = "flip,crop",
      .choices = augmentations,
-     .help = "what is done at random to training images: flip (left and right), crop"},
+     .help = "what is done at random to training images: flip (left and right), alternating-flip "
+             "(every other epoch), crop, rotate, cutout, jitter (of colours)"},
     {"pad", SETTING_INT, offsetof(struct recipe_data, pad), .low = 1, .high = 64, .fallback = "4",
-     .help = "pixels of reflected border that crop cuts from"},
+     .help = "pixels of border that crop cuts from"},
+    {"border", SETTING_CHOICE, offsetof(struct recipe_data, border), .choices = borders,
+     .fallback = "reflect", .help = "what lies around an image: itself mirrored, or black"},
+    {"rotation", SETTING_NUMBER, offsetof(struct recipe_data, rotation), .low = 0, .high = 180,
+     .fallback = "15", .help = "degrees to either side, at most, that rotate turns by"},
+    {"cutout", SETTING_INT, offsetof(struct recipe_data, cutout), .low = 1, .high = 1024,
+     .fallback = "8", .help = "side of the square that cutout sets to the mean"},
+    {"jitter", SETTING_NUMBER, offsetof(struct recipe_data, jitter), .low = 0, .high = 1,
+     .fallback = "0.2",
+     .help = "jitter multiplies brightness, contrast and saturation by 1 - this to 1 + this"},
+    {"val", SETTING_INT, offsetof(struct recipe_data, val), .low = 0, .high = INT_MAX,
+     .fallback = "0",
+     .help = "training images held out, to choose settings by; classes in equal shares"},
+    {"size", SETTING_INT, offsetof(struct recipe_data, size), .low = 0, .high = 1024,
+     .fallback = "0",
+     .help = "height and width for sets of images of any size; 0: their default, 64"},
     {"limit", SETTING_INT, offsetof(struct recipe_data, limit), .low = 0, .high = INT_MAX,
      .fallback = "0", .help = "training images used of each class; 0: all"},
     {"test_limit", SETTING_INT, offsetof(struct recipe_data, test_limit), .low = 0, .high = INT_MAX,

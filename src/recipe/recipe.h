@@ -23,12 +23,21 @@ enum decay_scope {
 
 struct recipe_data {
     const char *set, *path;   /* path "": the format's default place */
-    struct text_list augment; /* of "flip", "crop" */
-    int pad;                  /* pixels of reflected border that crop cuts from */
+    struct text_list augment; /* of "flip", "alternating-flip", "crop", "rotate", "cutout",
+                                 "jitter" */
+    int pad;                  /* pixels of border that crop cuts from */
+    int border;               /* enum border */
+    double rotation;          /* degrees, of rotate */
+    int cutout;               /* side of cutout's square */
+    double jitter;            /* of jitter: factors 1 - jitter to 1 + jitter */
+    int val;                  /* training images held out */
+    int size;                 /* of images of any size; 0: the set's default */
     int limit, test_limit;    /* images per class, 0 = all */
     int views;                /* augmentations that an image has; 0: new ones in every epoch */
     int loader_threads;
 };
+
+enum border { BORDER_REFLECT, BORDER_ZERO };
 
 /* How a network is trained. After recipe_load every field is resolved: 0 or auto no longer occur.
  */

@@ -49,6 +49,19 @@ static enum retort_status check_name(const char *name)
     return RETORT_OK;
 }
 
+static enum retort_status check_augment(const struct text_list *augment)
+{
+    int flips = 0;
+    for (int i = 0; i < augment->count; i++)
+        flips += strcmp(augment->items[i], "flip") == 0 ||
+                 strcmp(augment->items[i], "alternating-flip") == 0;
+    return flips < 2 ? RETORT_OK
+                     : fail(RETORT_INVALID,
+                            "data.augment: flip found %d times, flip or alternating-flip once "
+                            "wanted",
+                            flips);
+}
+
 static enum retort_status check_teacher(const struct recipe_teacher *teacher)
 {
     bool network = teacher->network[0] != '\0';
@@ -235,6 +248,7 @@ enum retort_status recipe_check(struct recipe *recipe)
         return fail(RETORT_INVALID, "distill.cache: on, but students that teach each other change: "
                                     "off wanted");
     TRY(check_name(recipe->name));
+    TRY(check_augment(&recipe->data.augment));
     if (!recipe->data.set[0])
         return fail(RETORT_INVALID, "data.set: nothing found, the name of a data set wanted");
     if (!recipe->student.network[0])

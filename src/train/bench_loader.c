@@ -11,7 +11,8 @@
 #include "data/image_set.h"
 #include "data/loader.h"
 
-enum { CROP = 4 };
+enum { CROP = 4, CUTOUT = 8 };
+static const double ROTATION = 15, JITTER = 0.2;
 static const double LONG_ENOUGH = 3; /* seconds */
 
 struct moment {
@@ -60,21 +61,29 @@ static enum retort_status measure(struct loader *loader, int repeat,
 enum retort_status retort_bench_loader(const struct retort_bench_loader_options *options,
                                        struct retort_bench_loader_result *result)
 {
-    const struct loader_options loading = {.batch = options->batch > 0 ? options->batch : 128,
-                                           .seed = 1,
-                                           .shuffle = true,
-                                           .flip = true,
-                                           .crop = CROP,
-                                           .drop_last = true,
-                                           .threads = options->threads > 0 ? options->threads : 1};
+    struct loader_options loading = {.batch = options->batch > 0 ? options->batch : 128,
+                                     .seed = 1,
+                                     .shuffle = true,
+                                     .flip = true,
+                                     .crop = CROP,
+                                     .drop_last = true,
+                                     .threads = options->threads > 0 ? options->threads : 1};
+    if (options->all) {
+        loading.rotation = ROTATION;
+        loading.cutout = CUTOUT;
+        loading.jitter = JITTER;
+    }
     struct dataset dataset = {0};
     struct loader *loader = NULL;
     enum retort_status status;
+    const struct moment start = now();
     TRY_DONE(dataset_open(options->data, &(struct dataset_options){0}, &dataset));
+    const double reading = now().cpu - start.cpu;
     TRY_DONE(loader_create(&dataset, true, &loading, &loader));
     struct retort_bench_loader_result made = {
         .batch = loading.batch,
         .threads = loading.threads,
+        .read_per_second_per_core = (dataset.train.count + dataset.test.count) / reading,
         .shape = {dataset.train.channels, dataset.train.height, dataset.train.width}};
     TRY_DONE(measure(loader, options->repeat, &made));
     *result = made;

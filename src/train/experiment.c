@@ -9,19 +9,20 @@
 #include "base/file.h"
 #include "distill/adapter.h"
 #include "train/fit.h"
+#include "train/loading.h"
 
 /* ---- opening ---- */
 
 static enum retort_status open_data(struct experiment *experiment)
 {
     const struct recipe_data *data = &experiment->recipe.data;
-    struct dataset_options limits = {data->limit, data->test_limit};
+    const struct dataset_options options = loading_dataset(data, (uint64_t)experiment->recipe.seed);
     char *specification = arena_format(&experiment->recipe.arena, "%s%s%s", data->set,
                                        data->path[0] ? ":" : "", data->path);
     if (!specification)
         return fail(RETORT_MEMORY, "out of memory for a data set");
     return recipe_blame(experiment->options->recipe, "data",
-                        dataset_open(specification, &limits, &experiment->dataset));
+                        dataset_open(specification, &options, &experiment->dataset));
 }
 
 static enum retort_status name_folder(struct experiment *experiment)

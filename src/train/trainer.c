@@ -10,6 +10,7 @@
 #include "distill/adapter.h"
 #include "nn/engine/executor.h"
 #include "train/fit.h"
+#include "train/loading.h"
 #include "train/schedule.h"
 #include "train/step.h"
 
@@ -173,18 +174,9 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
 static enum retort_status make_loader(struct trainer *trainer)
 {
     const struct recipe_data *data = trainer->setup.data;
-    struct loader_options options = {.batch = trainer->setup.train->batch,
-                                     .seed = trainer->setup.seed,
-                                     .shuffle = true,
-                                     .drop_last = true,
-                                     .views = trainer->setup.views,
-                                     .threads = data->loader_threads};
-    for (int i = 0; i < data->augment.count; i++) {
-        if (strcmp(data->augment.items[i], "flip") == 0)
-            options.flip = true;
-        else if (strcmp(data->augment.items[i], "crop") == 0)
-            options.crop = data->pad;
-    }
+    struct loader_options options =
+        loading_train(data, trainer->setup.train->batch, trainer->setup.seed);
+    options.views = trainer->setup.views;
     return loader_create(trainer->setup.dataset, true, &options, &trainer->loader);
 }
 

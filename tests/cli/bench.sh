@@ -28,10 +28,13 @@ expect 0 'conv backward data' bench --repeat 1 --batch 4 --threads 1 --profile
 
 # The loader alone: one pass, and no network.
 expect 0 '{"data":"fashion-mnist","images_per_second_per_core":' bench --data fashion-mnist --repeat 1 --json
-grep -qE '_per_core":[1-9][0-9.e+]*,"images_per_second":[1-9][0-9.e+]*,"threads":1\}$' "$folder/out" ||
+grep -qE '_per_core":[1-9][0-9.e+]*,"images_per_second":[1-9][0-9.e+]*,"threads":1,"read_images_per_second_per_core":[1-9][0-9.e+]*,"all":false\}$' "$folder/out" ||
     fail "--data --json: $(cat "$folder/out")"
 [ "$(wc -l <"$folder/out")" -eq 1 ] || fail "--data --json: one line wanted: $(cat "$folder/out")"
 make_data
 expect 0 ' images/s per core, ' bench --data "fashion-mnist:$folder/data" --repeat 2 --batch 8 --threads 2
 grep -q 'batches of 8 images of 1x32x32, .* by 2 threads$' "$folder/out" || fail "--data: $(cat "$folder/out")"
+expect 0 'turned, flipped, cropped, recoloured, cut out, normalised' \
+    bench --data "fashion-mnist:$folder/data" --repeat 1 --batch 8 --all
+expect 2 'no --data' bench --all
 expect 1 '40 images, at least one full batch of 128' bench --data "fashion-mnist:$folder/data"

@@ -21,7 +21,7 @@ refuses 2 'many'        's/^threads: 1/threads: many/'
 refuses 2 '-1'          's/^threads: 1/threads: -1/'
 refuses 1 'name'        's/^name: small/name: a\/b/'
 refuses 3 'limits'      's/{set:/{limits: 3, set:/'
-refuses 3 'rotate'      's/{set:/{augment: [rotate], set:/'
+refuses 3 'spin'        's/{set:/{augment: [spin], set:/'
 refuses 3 'cows'        's/fashion-mnist/cows/'
 refuses 3 '/nowhere'    's|path: .*}|path: /nowhere}|'
 refuses 3 'tar archive'   "s|path: .*}|path: $folder/data/train-labels-idx1-ubyte}|"

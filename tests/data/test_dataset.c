@@ -16,12 +16,13 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "data/dataset.h"
+#include "data/image_set.h"
 
 enum { FILES = 7, IDX_TRAIN = 30, IDX_TEST = 20, CIFAR10_BATCH = 6, CIFAR100_TRAIN = 40 };
 enum { CIFAR_TEST = 10, IDX_PIXELS = 28 * 28, CIFAR_PIXELS = 3 * 32 * 32 };
 
 struct member {
-    char name[40];
+    char name[48];
     unsigned char *data;
     size_t size;
 };
@@ -56,19 +57,42 @@ static void put_dims(unsigned char *data, const unsigned *dims, int rank)
         data[4 + i] = (unsigned char)(dims[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-static void make_idx(struct files *files)
+/* start: what names of files begin with; test: what those of the test set have. */
+static void make_idx_of(struct files *files, const char *start, const char *test, int classes,
+                        int first_label)
 {
     const unsigned counts[2] = {IDX_TRAIN, IDX_TEST};
-    const char *const names[2][2] = {{"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
-                                     {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}};
     for (int k = 0; k < 2; k++) {
         const unsigned dims[3] = {counts[k], 28, 28};
-        put_dims(add_file(files, names[k][0], 16, 0, IDX_PIXELS, counts[k]), dims, 3);
-        unsigned char *labels = add_file(files, names[k][1], 8, 1, 0, counts[k]);
+        char name[48];
+        snprintf(name, sizeof(name), "%s%s-images-idx3-ubyte", start, k ? test : "train");
+        put_dims(add_file(files, name, 16, 0, IDX_PIXELS, counts[k]), dims, 3);
+        snprintf(name, sizeof(name), "%s%s-labels-idx1-ubyte", start, k ? test : "train");
+        unsigned char *labels = add_file(files, name, 8, 1, 0, counts[k]);
         put_dims(labels, dims, 1);
         for (unsigned i = 0; i < counts[k]; i++)
-            labels[8 + i] = (unsigned char)(i * 3 % 10);
+            labels[8 + i] = (unsigned char)((int)i * 3 % classes + first_label);
     }
+}
+
+static void make_idx(struct files *files)
+{
+    make_idx_of(files, "", "t10k", 10, 0);
+}
+
+static void make_letters(struct files *files)
+{
+    make_idx_of(files, "emnist-letters-", "test", 26, 1);
+}
+
+static void make_digits(struct files *files)
+{
+    make_idx_of(files, "emnist-digits-", "test", 10, 0);
+}
+
+static void make_balanced(struct files *files)
+{
+    make_idx_of(files, "emnist-balanced-", "test", 47, 0);
 }
 
 static void make_names(struct files *files, const char *name, int classes)
@@ -119,13 +143,21 @@ static void release_files(struct files *files)
 static const struct format {
     const char *name;
     void (*make)(struct files *files);
+    const char *first_class;
 } formats[] = {
-    {"mnist", make_idx},
-    {"fashion-mnist", make_idx},
-    {"cifar10", make_cifar10},
-    {"cifar100", make_cifar100},
+    {"mnist", make_idx, "0"},
+    {"fashion-mnist", make_idx, "T-shirt/top"},
+    {"kmnist", make_idx, "o"},
+    {"emnist-letters", make_letters, "a"},
+    {"emnist-digits", make_digits, "0"},
+    {"emnist-balanced", make_balanced, "0"},
+    {"cifar10", make_cifar10, "class 00"},
+    {"cifar100", make_cifar100, "class 00"},
 };
-enum kind { MNIST, FASHION_MNIST, CIFAR10, CIFAR100, KINDS };
+enum kind { MNIST, FASHION_MNIST, KMNIST, LETTERS, DIGITS, BALANCED, CIFAR10, CIFAR100, KINDS };
+
+/* Formats of other files, which have tests of their own. */
+enum { ELSEWHERE = 6 };
 
 /* Containers. */
 
@@ -220,9 +252,11 @@ static int next_number(void)
 
 /* What was read is what was written. */
 
-static void check_idx(const struct files *files, const struct dataset *dataset)
+static void check_idx(const struct files *files, const struct dataset *dataset, enum kind kind)
 {
-    assert_int_equal(dataset->classes, 10);
+    bool transposed = kind >= LETTERS;
+    int first_label = kind == LETTERS;
+    assert_int_equal(dataset->classes, kind == LETTERS ? 26 : kind == BALANCED ? 47 : 10);
     for (int k = 0; k < 2; k++) {
         const struct image_set *set = k ? &dataset->test : &dataset->train;
         assert_int_equal(set->count, k ? IDX_TEST : IDX_TRAIN);
@@ -231,12 +265,12 @@ static void check_idx(const struct files *files, const struct dataset *dataset)
         assert_int_equal(set->width, 32);
         for (int i = 0; i < set->count; i++) {
             const unsigned char *src = files->member[2 * k].data + 16 + i * IDX_PIXELS;
-            assert_int_equal(set->labels[i], files->member[2 * k + 1].data[8 + i]);
+            assert_int_equal(set->labels[i] + first_label, files->member[2 * k + 1].data[8 + i]);
             for (int y = 0; y < 32; y++)
                 for (int x = 0; x < 32; x++) {
                     bool inside = y >= 2 && y < 30 && x >= 2 && x < 30;
-                    assert_int_equal(set->pixels[(i * 32 + y) * 32 + x],
-                                     inside ? src[(y - 2) * 28 + x - 2] : 0);
+                    int place = transposed ? (x - 2) * 28 + y - 2 : (y - 2) * 28 + x - 2;
+                    assert_int_equal(set->pixels[(i * 32 + y) * 32 + x], inside ? src[place] : 0);
                 }
         }
     }
@@ -280,16 +314,62 @@ static void every_format_is_read_from_every_container(void **state)
             write_files(&files, container, number);
             assert_ok(open_at(formats[kind].name, place(container, NULL, number), NULL, &dataset));
             assert_string_equal(dataset.name, formats[kind].name);
-            if (kind <= FASHION_MNIST)
-                check_idx(&files, &dataset);
+            if (kind < CIFAR10)
+                check_idx(&files, &dataset, kind);
             else
                 check_cifar(&files, &dataset, kind == CIFAR10 ? 1 : 2);
-            assert_string_equal(
-                dataset.class_names[0],
-                kind == MNIST ? "0" : (kind == FASHION_MNIST ? "T-shirt/top" : "class 00"));
+            assert_string_equal(dataset.class_names[0], formats[kind].first_class);
             dataset_release(&dataset);
             release_files(&files);
         }
+}
+
+static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **state)
+{
+    static const struct {
+        enum kind kind;
+        int file;
+        size_t at;
+        unsigned char value;
+        const char *sentence;
+        int record; /* of the training set */
+    } rows[] = {
+        {MNIST, 1, 8 + 17, 10, "train-labels-idx1-ubyte: record 17: label 10 found, 0 to 9", 17},
+        {LETTERS, 1, 8 + 17, 0, "record 17: label 0 found, 1 to 26 wanted", 17},
+        {LETTERS, 1, 8 + 17, 27, "record 17: label 27 found, 1 to 26 wanted", 17},
+        {CIFAR10, 2, 4 * 3073, 10, "data_batch_3.bin: record 4 at byte 12292: label 10", 16},
+        {CIFAR100, 0, 7 * 3074, 20, "train.bin: record 7 at byte 21518: coarse label 20", 7},
+    };
+    const struct dataset_options options = {.skip_bad = true};
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        struct files files = {0};
+        struct dataset whole, left;
+        const char *format = formats[rows[row].kind].name;
+        int number = next_number();
+        formats[rows[row].kind].make(&files);
+        write_files(&files, FOLDER, number);
+        char path[256];
+        snprintf(path, sizeof(path), "%s", place(FOLDER, NULL, number));
+        assert_ok(open_at(format, path, NULL, &whole));
+        files.member[rows[row].file].data[rows[row].at] = rows[row].value;
+        write_files(&files, FOLDER, number);
+        assert_fails(open_at(format, path, NULL, &left), RETORT_FORMAT, rows[row].sentence);
+        assert_ok(open_at(format, path, &options, &left));
+        assert_int_equal(left.skipped.count, 1);
+        assert_non_null(strstr(left.skipped.sentences[0], rows[row].sentence));
+        assert_int_equal(left.train.count, whole.train.count - 1);
+        assert_int_equal(left.test.count, whole.test.count);
+        size_t size = image_set_size(&whole.train);
+        for (int i = 0; i < left.train.count; i++) {
+            int from = i + (i >= rows[row].record);
+            assert_int_equal(left.train.labels[i], whole.train.labels[from]);
+            assert_memory_equal(image_set_view(&left.train, (size_t)i),
+                                image_set_view(&whole.train, (size_t)from), size);
+        }
+        dataset_release(&whole);
+        dataset_release(&left);
+        release_files(&files);
+    }
 }
 
 static void a_limit_keeps_the_first_images_of_each_class(void **state)
@@ -708,8 +788,9 @@ static void specifications_are_checked(void **state)
 {
     struct dataset dataset;
     const struct dataset_options none = {0}, negative = {.limit = -1}, test = {.test_limit = -2};
-    assert_fails(dataset_open("cifar:x", &none, &dataset), RETORT_INVALID,
-                 "\"cifar\" is not a data set; known: fashion-mnist, mnist, cifar10, cifar100");
+    assert_fails(
+        dataset_open("cifar:x", &none, &dataset), RETORT_INVALID,
+        "\"cifar\" is not a data set; known: fashion-mnist, mnist, kmnist, emnist-letters");
     assert_fails(dataset_open("", &none, &dataset), RETORT_INVALID, "\"\" is not a data set");
     assert_fails(dataset_open("mnist", &none, &dataset), RETORT_INVALID, "write mnist:PATH");
     assert_fails(dataset_open("mnist:", &none, &dataset), RETORT_INVALID, "write mnist:PATH");
@@ -747,9 +828,9 @@ static void every_format_describes_itself(void **state)
     for (; dataset_formats[count]; count++) {
         assert_non_null(dataset_formats[count]->name);
         assert_non_null(dataset_formats[count]->help);
-        assert_non_null(dataset_formats[count]->open);
+        assert_true(!dataset_formats[count]->open != !dataset_formats[count]->read);
     }
-    assert_int_equal(count, KINDS); /* a format without a row here is a failing test */
+    assert_int_equal(count, KINDS + ELSEWHERE); /* a format without a row here is a failing test */
 }
 
 static void releasing_nothing_is_fine(void **state)
@@ -815,6 +896,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_is_read_from_every_container),
+        cmocka_unit_test(bad_records_are_left_out_and_listed_when_that_is_asked_for),
         cmocka_unit_test(a_limit_keeps_the_first_images_of_each_class),
         cmocka_unit_test(mean_and_std_are_those_of_the_unpadded_training_set),
         cmocka_unit_test(damaged_sets_are_refused_by_name),

@@ -428,6 +428,49 @@ static void images_begin_at_different_views(void **state)
     dataset_release(&dataset);
 }
 
+static void alternating_flips_turn_every_image_over_in_every_epoch(void **state)
+{
+    struct dataset dataset;
+    struct loader_options options = usual();
+    int mirrored[6][COUNT] = {0}, begins = 0;
+    make_dataset(&dataset);
+    options.alternate = true;
+    for (int number = 0; number < 6; number++) {
+        struct epoch *epoch = read_with(&dataset, &options, number, 0);
+        for (int i = 0; i < COUNT; i++) {
+            int window[3] = {0};
+            assert_true(
+                find_window(&dataset, epoch->indices[i], epoch->pixels + i * IMAGE, window));
+            mirrored[number][epoch->indices[i]] = window[2];
+        }
+        free(epoch);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        begins += mirrored[0][i];
+        for (int number = 1; number < 6; number++)
+            assert_int_equal(mirrored[number][i], !mirrored[number - 1][i]);
+    }
+    assert_in_range(begins, COUNT / 4, COUNT * 3 / 4); /* half of them at once */
+    dataset_release(&dataset);
+}
+
+static void rows_say_where_images_lie(void **state)
+{
+    struct dataset dataset;
+    struct loader_options options = {.batch = BATCH, .threads = 1};
+    make_dataset(&dataset);
+    struct epoch *whole = read_with(&dataset, &options, 0, 0);
+    assert_ok(image_set_split(&dataset.train, COUNT, 10, 1, &dataset.val));
+    struct epoch *rest = read_with(&dataset, &options, 0, 0);
+    assert_int_equal(rest->images, COUNT - 10);
+    for (int i = 0; i < rest->images; i++)
+        assert_memory_equal(rest->pixels + i * IMAGE, whole->pixels + rest->labels[i] * IMAGE,
+                            IMAGE * sizeof(float));
+    free(whole);
+    free(rest);
+    dataset_release(&dataset);
+}
+
 static void given_mean_and_std_are_used(void **state)
 {
     struct dataset dataset;
@@ -657,6 +700,8 @@ int main(void)
         cmocka_unit_test(batches_tell_the_index_of_each_image),
         cmocka_unit_test(views_come_back_and_alternate_the_mirror),
         cmocka_unit_test(images_begin_at_different_views),
+        cmocka_unit_test(alternating_flips_turn_every_image_over_in_every_epoch),
+        cmocka_unit_test(rows_say_where_images_lie),
         cmocka_unit_test(given_mean_and_std_are_used),
         cmocka_unit_test(the_last_batch_is_short_and_filled_with_zeros),
         cmocka_unit_test(drop_last_gives_full_batches_only),

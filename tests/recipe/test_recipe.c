@@ -267,7 +267,9 @@ static void bad_recipes_are_refused_in_one_sentence(void **state)
         {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {kl: {weight: 1e999}}}]}\n",
          RETORT_INVALID, "distill.stages.0.losses.kl.weight: inf found"},
         {"name: x\ndata:\n  set: x\n  augment: [flip,\n    spin]\n" TEACHER STUDENT STAGES,
-         RETORT_INVALID, "recipe.yaml:5: data.augment.1: spin found, one of flip, crop wanted"},
+         RETORT_INVALID,
+         "recipe.yaml:5: data.augment.1: spin found, one of flip, alternating-flip, crop, rotate, "
+         "cutout, jitter wanted"},
         {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {warmup: 1.5}}\n",
          RETORT_INVALID, "recipe.yaml:5: student.train.warmup: 1.5 found, a number from 0 to 1"},
         {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {milestones: [30, 100]}}\n",

@@ -8,7 +8,7 @@ cd "${1:-$(dirname "$0")/../..}"
 folders='
 include      retort/
 src/base     retort/status.h base/
-src/data     base/ data/
+src/data     retort/data.h base/ data/
 src/nn       retort/network.h base/ nn/
 src/distill  base/ nn/bf16.h nn/graph.h nn/model.h nn/op/op.h nn/tensor.h nn/vector.h distill/
 src/recipe   base/ distill/ensemble.h distill/loss.h recipe/
@@ -16,14 +16,20 @@ src/train    retort/ base/ data/ nn/ distill/ recipe/ train/
 src/deploy   retort/classifier.h base/ nn/ deploy/
 cli          retort/ *
 examples
+fuzz         base/ data/ *
 '
 # "*" above: headers of the same folder, which have no slash in their names.
 
 # Headers of outside libraries, and where they may be included, as beginnings of paths.
 libraries='
 dnnl.h           src/nn/engine/onednn.c
-archive.h        src/data/bundle.c tests/data/
-archive_entry.h  src/data/bundle.c tests/data/
+archive.h        src/data/stream.c src/data/tar.c src/data/zip.c tests/ fuzz/make_seeds.c
+archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/
+jpeglib.h        src/data/image_file.c tests/images.c
+jerror.h         src/data/image_file.c
+png.h            src/data/image_file.c tests/images.c
+curl/curl.h      src/data/fetch.c
+nettle/          src/data/fetch.c tests/data/
 cyaml/cyaml.h    src/recipe/
 yaml.h           src/recipe/
 argp.h           cli/
@@ -31,16 +37,16 @@ cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
 omp.h            src/distill/ src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
-jansson.h        src/base/ src/nn/ src/recipe/ src/train/ cli/ tests/
+jansson.h        src/base/ src/data/shard.c src/nn/ src/recipe/ src/train/ cli/ tests/
 retort/          examples/
 '
 
 # The C library and Linux, free to all.
-system='assert.h ctype.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
+system='arpa/ assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
 setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
-time.h unistd.h sys/'
+time.h unistd.h netinet/ sys/'
 
-find include src cli examples tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
+find include src cli examples fuzz tests -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include' {} + |
     awk -v folders="$folders" -v libraries="$libraries" -v system_headers="$system" '
     # Does text begin with one of the words list[2..count]?
     function begins(text, list, from, count,    i) {

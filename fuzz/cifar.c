@@ -1,0 +1,8 @@
+/* cifar.c - CIFAR-100 in a tar archive. */
+#include "input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    input_open("cifar100", input_file(data, size), 0);
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* make_seeds.c - writes the small files that fuzzing begins with: make-fuzz-seeds fuzz/corpus */
+#include "images.h"
+#include "support.h"
+
+#include <archive.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 16 };
+
+struct set {
+    int count;
+    struct images_file files[MOST];
+};
+
+static const char *root;
+
+static const char *path_of(const char *target, const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof(path), "%s/%s", root, target);
+    assert_ok(file_make_folder(path));
+    snprintf(path, sizeof(path), "%s/%s/%s", root, target, name);
+    return path;
+}
+
+static void add(struct set *set, const char *name, const void *data, size_t size)
+{
+    unsigned char *bytes = malloc(size + 1);
+    memcpy(bytes, data, size);
+    set->files[set->count++] = (struct images_file){.name = name, .bytes = {bytes, size}};
+}
+
+static void add_text(struct set *set, const char *name, const char *text)
+{
+    add(set, name, text, strlen(text));
+}
+
+static void write_tars(const char *target, const struct set *set)
+{
+    images_write_tar(path_of(target, "set.tar"), ARCHIVE_FILTER_NONE, set->files, set->count);
+    images_write_tar(path_of(target, "set.tar.gz"), ARCHIVE_FILTER_GZIP, set->files, set->count);
+    images_write_tar(path_of(target, "set.tar.xz"), ARCHIVE_FILTER_XZ, set->files, set->count);
+}
+
+static void make_idx(void)
+{
+    static unsigned char images[16 + 784] = {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28};
+    static const unsigned char labels[9] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
+    struct set set = {0};
+    add(&set, "train-images-idx3-ubyte", images, sizeof(images));
+    add(&set, "train-labels-idx1-ubyte", labels, sizeof(labels));
+    add(&set, "t10k-images-idx3-ubyte", images, sizeof(images));
+    add(&set, "t10k-labels-idx1-ubyte", labels, sizeof(labels));
+    write_tars("idx", &set);
+}
+
+static void make_cifar(void)
+{
+    static const unsigned char record[2 + 3072] = {3, 42};
+    char names[1000] = "";
+    struct set set = {0};
+    for (int i = 0; i < 100; i++)
+        snprintf(names + strlen(names), sizeof(names) - strlen(names), "c%d\n", i);
+    add(&set, "set/train.bin", record, sizeof(record));
+    add(&set, "set/test.bin", record, sizeof(record));
+    add_text(&set, "set/fine_label_names.txt", names);
+    write_tars("cifar", &set);
+}
+
+static struct file_bytes make_image(int kind)
+{
+    uint8_t pixels[8 * 8 * 4];
+    for (size_t i = 0; i < sizeof(pixels); i++)
+        pixels[i] = (uint8_t)(i * 7);
+    switch (kind) {
+    case 0:
+        return images_png(pixels, 8, 8, 3);
+    case 1:
+        return images_jpeg(pixels, 8, 8, 3, false);
+    case 2:
+        return images_jpeg(pixels, 8, 8, 1, true);
+    case 3:
+        return images_png(pixels, 5, 9, 4);
+    case 4:
+        return images_jpeg(pixels, 8, 8, 4, false);
+    default:
+        return images_png(pixels, 8, 8, 1);
+    }
+}
+
+static void make_images(void)
+{
+    for (int kind = 0; kind < 6; kind++) {
+        char name[16];
+        struct file_bytes image = make_image(kind);
+        snprintf(name, sizeof(name), "image-%d", kind);
+        assert_ok(file_write(path_of("image", name), image.data, image.size));
+        free(image.data);
+    }
+}
+
+static void make_folders(void)
+{
+    struct file_bytes png = make_image(0), jpeg = make_image(1);
+    struct set set = {0}, tiny = {0};
+    add(&set, "train/a/1.png", png.data, png.size);
+    add(&set, "train/b/2.jpg", jpeg.data, jpeg.size);
+    add(&set, "val/a/3.jpg", jpeg.data, jpeg.size);
+    add(&set, "val/b/4.png", png.data, png.size);
+    write_tars("folder", &set);
+    add_text(&tiny, "t/wnids.txt", "n1\nn2\n");
+    add_text(&tiny, "t/words.txt", "n1\tone\nn2\ttwo\n");
+    add(&tiny, "t/train/n1/images/1.JPEG", jpeg.data, jpeg.size);
+    add(&tiny, "t/train/n2/images/2.JPEG", jpeg.data, jpeg.size);
+    add(&tiny, "t/val/images/3.JPEG", jpeg.data, jpeg.size);
+    add(&tiny, "t/val/images/4.JPEG", jpeg.data, jpeg.size);
+    add_text(&tiny, "t/val/val_annotations.txt",
+             "3.JPEG\tn1\t0\t0\t1\t1\n4.JPEG\tn2\t0\t0\t1\t1\n");
+    write_tars("tiny_imagenet", &tiny);
+    free(png.data);
+    free(jpeg.data);
+}
+
+static void make_arrays(void)
+{
+    static const uint8_t rows[2 * 768] = {1, 2, 3};
+    static const int64_t labels[2] = {1, 2};
+    struct file_bytes data = images_npy("|u1", "(2, 768)", rows, sizeof(rows));
+    struct file_bytes numbers = images_npy("<i8", "(2,)", labels, sizeof(labels));
+    struct set set = {0};
+    add(&set, "data.npy", data.data, data.size);
+    add(&set, "labels.npy", numbers.data, numbers.size);
+    images_write_zip(path_of("npz", "stored.npz"), true, set.files, set.count);
+    images_write_zip(path_of("npz", "deflated.npz"), false, set.files, set.count);
+    assert_ok(file_write(path_of("npy", "data.npy"), data.data, 128));
+    assert_ok(file_write(path_of("npy", "labels.npy"), numbers.data, 128));
+    free(data.data);
+    free(numbers.data);
+}
+
+static void make_shard(void)
+{
+    static const char text[] =
+        "{\"format\":\"retort.shard\",\"version\":1,\"name\":\"x\",\"shape\":[1,2,2],\"train\":2,"
+        "\"test\":1,\"skipped\":0,\"mean\":[0.5],\"std\":[0.25],\"classes\":[\"a\",\"b\"]}";
+    assert_ok(file_write(path_of("shard", "shard.json"), text, sizeof(text) - 1));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return 2;
+    root = argv[1];
+    make_idx();
+    make_cifar();
+    make_images();
+    make_folders();
+    make_arrays();
+    make_shard();
+    return 0;
+}

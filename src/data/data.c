@@ -1,0 +1,132 @@
+/* data.c - retort/data.h. */
+#include "retort/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "data/dataset.h"
+#include "data/duplicates.h"
+#include "data/fetch.h"
+
+bool retort_data_format(int index, struct retort_data_format *format)
+{
+    for (int i = 0; i <= index; i++)
+        if (index < 0 || !dataset_formats[i])
+            return false;
+    const struct dataset_format *found = dataset_formats[index];
+    *format = (struct retort_data_format){.name = found->name,
+                                          .help = found->help,
+                                          .default_path = found->default_paths[0],
+                                          .can_fetch = found->source};
+    return true;
+}
+
+/* What info tells is taken out of the data set, which is released. */
+static void take_info(struct dataset *dataset, struct retort_data_info *info)
+{
+    struct retort_data_info made = {
+        .name = dataset->name,
+        .classes = dataset->classes,
+        .class_names = dataset->class_names,
+        .shape = {dataset->train.channels, dataset->train.height, dataset->train.width},
+        .train = dataset->train.count,
+        .test = dataset->test.count,
+        .skipped_count = dataset->skipped.count,
+        .skipped = dataset->skipped.sentences,
+    };
+    for (int c = 0; c < made.shape[0]; c++) {
+        made.mean[c] = (double)dataset->mean[c];
+        made.std[c] = (double)dataset->std[c];
+    }
+    dataset->name = NULL;
+    dataset->class_names = NULL;
+    dataset->classes = 0;
+    dataset->skipped = (struct skip_list){0};
+    dataset_release(dataset);
+    *info = made;
+}
+
+void retort_data_info_release(struct retort_data_info *info)
+{
+    for (int i = 0; i < info->classes; i++)
+        free(info->class_names[i]);
+    for (int i = 0; i < info->skipped_count; i++)
+        free(info->skipped[i]);
+    free(info->class_names);
+    free(info->skipped);
+    free(info->name);
+    *info = (struct retort_data_info){0};
+}
+
+enum retort_status retort_data_info(const char *data, const struct retort_data_options *options,
+                                    struct retort_data_info *info)
+{
+    const struct dataset_options reading = {.size = options->size, .skip_bad = options->skip_bad};
+    struct dataset dataset;
+    TRY(dataset_open(data, &reading, &dataset));
+    take_info(&dataset, info);
+    return RETORT_OK;
+}
+
+enum retort_status retort_data_check(const char *data, const struct retort_data_options *options,
+                                     struct retort_data_info *info,
+                                     struct retort_data_duplicates *duplicates)
+{
+    const struct dataset_options reading = {.size = options->size, .skip_bad = true};
+    struct dataset dataset;
+    struct duplicates found;
+    TRY(dataset_open(data, &reading, &dataset));
+    enum retort_status status = duplicates_count(&dataset, &found);
+    if (status != RETORT_OK) {
+        dataset_release(&dataset);
+        return status;
+    }
+    take_info(&dataset, info);
+    *duplicates = (struct retort_data_duplicates){.train = found.within[0],
+                                                  .test = found.within[1],
+                                                  .shared = found.shared,
+                                                  .train_conflicts = found.conflicts[0],
+                                                  .test_conflicts = found.conflicts[1],
+                                                  .shared_conflicts = found.shared_conflicts};
+    return RETORT_OK;
+}
+
+enum retort_status retort_data_convert(const char *data, const struct retort_data_options *options,
+                                       const char *folder, struct retort_data_info *info)
+{
+    const struct dataset_options reading = {.size = options->size, .skip_bad = options->skip_bad};
+    struct dataset dataset;
+    TRY(dataset_convert(data, &reading, folder, &dataset));
+    take_info(&dataset, info);
+    return RETORT_OK;
+}
+
+/* Where the format looks for what was fetched: the last of its places, whose folder it is when the
+ * files are one archive. */
+static enum retort_status fetch_all(const struct dataset_format *format,
+                                    const struct retort_data_fetching *fetching, const char *folder)
+{
+    const struct fetch_source *source = format->source;
+    const struct fetch_listener listener = {fetching->progress, fetching->context};
+    TRY(file_make_folder(folder));
+    for (int i = 0; source->files[i].name; i++)
+        TRY(fetch_file(fetching->from ? fetching->from : source->address, &source->files[i], folder,
+                       &listener));
+    return RETORT_OK;
+}
+
+enum retort_status retort_data_fetch(const struct retort_data_fetching *fetching)
+{
+    const struct dataset_format *format =
+        dataset_find_format(fetching->name, strlen(fetching->name));
+    if (!format || !format->source)
+        return fail(RETORT_INVALID, "%s: %s", fetching->name,
+                    format ? "its files must be fetched by hand" : "not a data set");
+    char *folder = file_join(fetching->folder ? fetching->folder : format->source->folder, "");
+    if (!folder)
+        return fail(RETORT_MEMORY, "out of memory");
+    enum retort_status status = fetch_all(format, fetching, folder);
+    free(folder);
+    return status;
+}

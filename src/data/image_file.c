@@ -1,0 +1,228 @@
+/* image_file.c - the only user of libjpeg and libpng.
+ *
+ * Nothing that a file says about itself is believed before it is held against limits: the number
+ * of pixels, and for JPEG the number of scans, of which a small progressive file can hold millions.
+ * What libjpeg calls a warning (data that ends early, or cannot be right) is an error here: it
+ * would go on with a grey picture. */
+#include "data/image_file.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <jerror.h>
+#include <jpeglib.h>
+#include <png.h>
+
+#include "data/resize.h"
+
+enum { CHANNELS = 3, CMYK = 4, LARGEST_IMAGE = 1 << 26 /* pixels */, MOST_SCANS = 100 };
+
+bool image_file_is(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ||
+                   strcasecmp(dot, ".png") == 0);
+}
+
+/* A decoded image: (height, width, 3). */
+struct picture {
+    uint8_t *pixels;
+    int width, height;
+};
+
+static enum retort_status make_picture(struct picture *picture, uint64_t width, uint64_t height)
+{
+    if (width == 0 || height == 0 || width * height > LARGEST_IMAGE)
+        return fail(RETORT_FORMAT, "%llux%llu pixels found, 1 to %d wanted",
+                    (unsigned long long)width, (unsigned long long)height, LARGEST_IMAGE);
+    uint8_t *pixels = malloc((size_t)(width * height) * CHANNELS);
+    if (!pixels)
+        return fail(RETORT_MEMORY, "out of memory for %llux%llu pixels", (unsigned long long)width,
+                    (unsigned long long)height);
+    *picture = (struct picture){pixels, (int)width, (int)height};
+    return RETORT_OK;
+}
+
+/* ---- JPEG ---- */
+
+/* libjpeg tells of errors by a call that must not return. */
+struct reader {
+    struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
+    struct jpeg_decompress_struct jpeg;
+    jmp_buf failed;
+    bool out_of_memory;
+    uint8_t *line; /* of a CMYK image */
+    struct picture picture;
+};
+
+static void stop(j_common_ptr jpeg)
+{
+    struct reader *reader = jpeg->client_data;
+    reader->out_of_memory = jpeg->err->msg_code == JERR_OUT_OF_MEMORY;
+    longjmp(reader->failed, 1);
+}
+
+static void take_message(j_common_ptr jpeg, int level)
+{
+    int code = jpeg->err->msg_code;
+    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM)
+        stop(jpeg);
+}
+
+static void be_silent(j_common_ptr jpeg)
+{
+}
+
+static void count_scans(j_common_ptr jpeg)
+{
+    if (((j_decompress_ptr)jpeg)->input_scan_number > MOST_SCANS) {
+        jpeg->err->msg_code = JERR_BAD_PROGRESSION;
+        stop(jpeg);
+    }
+}
+
+/* By a power of 2 at once, as long as both sides stay at least twice the wanted size: much less
+ * work for photographs, and the filter still sees two pixels for each. */
+static void choose_scale(struct jpeg_decompress_struct *jpeg, int size)
+{
+    JDIMENSION shorter =
+        jpeg->image_width < jpeg->image_height ? jpeg->image_width : jpeg->image_height;
+    jpeg->scale_num = jpeg->scale_denom = 8;
+    while (jpeg->scale_num > 1 && shorter * (jpeg->scale_num / 2) / 8 >= 2 * (JDIMENSION)size)
+        jpeg->scale_num /= 2;
+}
+
+/* Adobe's CMYK files hold inverted inks: 255 is none. */
+static void convert_line(const struct reader *reader, uint8_t *dst)
+{
+    bool inverted = reader->jpeg.saw_Adobe_marker;
+    const uint8_t *src = reader->line;
+    for (JDIMENSION x = 0; x < reader->jpeg.output_width; x++, src += CMYK, dst += CHANNELS)
+        for (int c = 0; c < CHANNELS; c++) {
+            int light = inverted ? src[c] : 255 - src[c], key = inverted ? src[3] : 255 - src[3];
+            dst[c] = (uint8_t)((light * key + 127) / 255);
+        }
+}
+
+static enum retort_status read_lines(struct reader *reader)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    bool cmyk = jpeg->out_color_space == JCS_CMYK;
+    if (cmyk && !(reader->line = malloc((size_t)jpeg->output_width * CMYK)))
+        return fail(RETORT_MEMORY, "out of memory for a line of pixels");
+    while (jpeg->output_scanline < jpeg->output_height) {
+        uint8_t *dst =
+            reader->picture.pixels + (size_t)jpeg->output_scanline * jpeg->output_width * CHANNELS;
+        JSAMPROW row = cmyk ? reader->line : dst;
+        jpeg_read_scanlines(jpeg, &row, 1);
+        if (cmyk)
+            convert_line(reader, dst);
+    }
+    jpeg_finish_decompress(jpeg);
+    return RETORT_OK;
+}
+
+static enum retort_status start_jpeg(struct reader *reader, int size)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    jpeg_read_header(jpeg, TRUE);
+    if ((uint64_t)jpeg->image_width * jpeg->image_height > LARGEST_IMAGE)
+        return fail(RETORT_FORMAT, "%ux%u pixels found, at most %d wanted", jpeg->image_width,
+                    jpeg->image_height, LARGEST_IMAGE);
+    bool cmyk = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+    jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+    choose_scale(jpeg, size);
+    jpeg_start_decompress(jpeg);
+    return make_picture(&reader->picture, jpeg->output_width, jpeg->output_height);
+}
+
+static enum retort_status fail_jpeg(struct reader *reader)
+{
+    char text[JMSG_LENGTH_MAX];
+    if (reader->out_of_memory)
+        return fail(RETORT_MEMORY, "out of memory");
+    reader->errors.format_message((j_common_ptr)&reader->jpeg, text);
+    return fail(RETORT_FORMAT, "damaged JPEG image (%s)", text);
+}
+
+static enum retort_status run_jpeg(struct reader *reader, const unsigned char *data, size_t bytes,
+                                   int size)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    if (setjmp(reader->failed))
+        return fail_jpeg(reader);
+    jpeg->err = jpeg_std_error(&reader->errors);
+    reader->errors.error_exit = stop;
+    reader->errors.emit_message = take_message;
+    reader->errors.output_message = be_silent;
+    jpeg->client_data = reader;
+    jpeg_create_decompress(jpeg);
+    reader->progress.progress_monitor = count_scans;
+    jpeg->progress = &reader->progress;
+    jpeg_mem_src(jpeg, data, bytes);
+    TRY(start_jpeg(reader, size));
+    return read_lines(reader);
+}
+
+static enum retort_status decode_jpeg(const unsigned char *data, size_t bytes, int size,
+                                      struct picture *picture)
+{
+    struct reader *reader = calloc(1, sizeof(*reader));
+    if (!reader)
+        return fail(RETORT_MEMORY, "out of memory");
+    enum retort_status status = run_jpeg(reader, data, bytes, size);
+    jpeg_destroy_decompress(&reader->jpeg);
+    free(reader->line);
+    if (status == RETORT_OK)
+        *picture = reader->picture;
+    else
+        free(reader->picture.pixels);
+    free(reader);
+    return status;
+}
+
+/* ---- PNG ---- */
+
+static enum retort_status finish_png(png_image *png, struct picture *picture)
+{
+    static const png_color black = {0};
+    TRY(make_picture(picture, png->width, png->height));
+    png->format = PNG_FORMAT_RGB;
+    if (png_image_finish_read(png, &black, picture->pixels, 0, NULL) && !PNG_IMAGE_FAILED(*png))
+        return RETORT_OK;
+    free(picture->pixels);
+    *picture = (struct picture){0};
+    return fail(RETORT_FORMAT, "damaged PNG image (%s)", png->message);
+}
+
+static enum retort_status decode_png(const unsigned char *data, size_t bytes,
+                                     struct picture *picture)
+{
+    png_image png = {.version = PNG_IMAGE_VERSION};
+    enum retort_status status = png_image_begin_read_from_memory(&png, data, bytes)
+                                    ? finish_png(&png, picture)
+                                    : fail(RETORT_FORMAT, "damaged PNG image (%s)", png.message);
+    png_image_free(&png);
+    return status;
+}
+
+enum retort_status image_file_decode(const unsigned char *data, size_t bytes, int size,
+                                     uint8_t *pixels)
+{
+    struct picture picture = {0};
+    if (bytes >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0)
+        TRY(decode_jpeg(data, bytes, size, &picture));
+    else if (bytes >= 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0)
+        TRY(decode_png(data, bytes, &picture));
+    else
+        return fail(RETORT_FORMAT, "%s, a JPEG or PNG image wanted",
+                    bytes ? "neither's first bytes found" : "empty file");
+    enum retort_status status =
+        resize_middle(picture.pixels, picture.width, picture.height, size, pixels);
+    free(picture.pixels);
+    return status;
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# data.sh RETORT - retort data: list, info, check, fetch, convert; good sets and bad ones.
+# shellcheck source=tests/cli/common.sh
+. "$(dirname "$0")/common.sh"
+
+make_data
+data=fashion-mnist:$folder/data
+
+# list
+expect 0 'fashion-mnist' data list
+for name in mnist kmnist emnist-letters cifar10 cifar100 imagenet64 folder tiny-imagenet shard; do
+    grep -q "^$name " "$folder/out" || fail "list: no $name: $(cat "$folder/out")"
+done
+expect 0 '{"name":"cifar10","help":' data list --json
+grep -q '"default_path":"data/cifar-10-batches-bin","can_fetch":true' "$folder/out" ||
+    fail "list --json: $(cat "$folder/out")"
+
+# info
+expect 0 'images    40 training, 30 test, 1x32x32' data info "$data"
+grep -q '^classes   10: T-shirt/top, ' "$folder/out" || fail "info: $(cat "$folder/out")"
+expect 0 '{"name":"fashion-mnist","train":40,"test":30,"shape":[1,32,32],"mean":[0.' data info "$data" --json
+grep -q '"skipped":\[\]}$' "$folder/out" || fail "info --json: $(cat "$folder/out")"
+
+# check: every class is one shade, so 40 images are 10 different ones, which are also those tested.
+expect 0 'repeated training images           30' data check "$data"
+grep -q '^repeated test images               20$' "$folder/out" || fail "check: $(cat "$folder/out")"
+grep -q '^test images that are also trained  30$' "$folder/out" || fail "check: $(cat "$folder/out")"
+expect 0 '"duplicates":{"train":30,"test":20,"shared":30,"train_conflicts":0,' data check "$data" --json
+
+# convert, and what was converted
+expect 0 'images    40 training' data convert "$data" "$folder/shard"
+expect 0 'images    40 training' data info "shard:$folder/shard"
+expect 0 'images    40 training' data info "fashion-mnist:$folder/shard"
+"$retort" data check "$data" >"$folder/a"
+"$retort" data check "shard:$folder/shard" >"$folder/b"
+cmp "$folder/a" "$folder/b" || fail "a shard is not what it was made of"
+expect 1 'an empty or new folder wanted' data convert "$data" "$folder/shard"
+expect 1 'is a shard already' data convert "shard:$folder/shard" "$folder/other"
+[ ! -e "$folder/other" ] || fail "convert has left a folder behind"
+
+# A bad record: an error, or listed and left out.
+cp -r "$folder/data" "$folder/bad"
+printf '\012' | dd of="$folder/bad/train-labels-idx1-ubyte" bs=1 seek=25 conv=notrunc 2>/dev/null
+sentence="train-labels-idx1-ubyte: record 17: label 10 found, 0 to 9 wanted"
+expect 1 "$sentence" data info "fashion-mnist:$folder/bad"
+expect 1 "$sentence" data convert "fashion-mnist:$folder/bad" "$folder/other"
+[ ! -e "$folder/other" ] || fail "convert has left a folder behind"
+expect 0 "skipped: $folder/bad/$sentence" data info "fashion-mnist:$folder/bad" --skip-bad
+grep -q '39 training' "$folder/out" || fail "--skip-bad: $(cat "$folder/out")"
+expect 1 '1 record cannot be used' data check "fashion-mnist:$folder/bad"
+grep -qF "skipped: $folder/bad/$sentence" "$folder/err" || fail "check: $(cat "$folder/err")"
+expect 0 'skipped   1' data check "fashion-mnist:$folder/bad" --skip-bad
+expect 0 '"skipped":["' data convert "fashion-mnist:$folder/bad" "$folder/other" --skip-bad --json
+
+# Folders of images
+mkdir -p "$folder/images/cat"
+expect 1 '0 classes found' data info "folder:$folder/images"
+echo text >"$folder/images/cat/1.JPG"
+echo text >"$folder/images/cat/2.png"
+expect 1 "neither's first bytes found, a JPEG or PNG image wanted" data info "folder:$folder/images"
+expect 1 'no training image is left' data check "folder:$folder/images"
+expect 1 'have a size of their own' data info "$data" --size 48
+
+# fetch: from a folder of this machine, what is there is not what was published.
+mkdir "$folder/mirror"
+echo 'not the set' >"$folder/mirror/cifar-100-binary.tar.gz"
+expect 1 'cifar-100-binary.tar.gz: ended after 12 of 168513733 bytes' \
+    data fetch cifar100 "$folder/fetched" --from "file://$folder/mirror"
+echo 'not the set' >"$folder/mirror/train-images-idx3-ubyte.gz"
+expect 1 'found, 8d4fb7e6c68d591d4c3dfef9ec88bf0d wanted' \
+    data fetch fashion-mnist "$folder/fetched" --from "file://$folder/mirror/"
+[ ! -e "$folder/fetched/train-images-idx3-ubyte.gz" ] || fail "fetch: a wrong file is there"
+[ ! -e "$folder/fetched/train-images-idx3-ubyte.gz.part" ] || fail "fetch: a wrong part is there"
+expect 1 'must be fetched by hand' data fetch imagenet64
+expect 1 'cows: not a data set' data fetch cows
+
+# Wrong usage
+expect 2 'nothing found, one of list, info, check, fetch, convert wanted' data
+expect 2 'dance found, one of list' data dance
+expect 2 'info: 0 arguments found, 1 wanted' data info
+expect 2 'convert: 1 arguments found, 2 wanted' data convert "$data"
+expect 2 'one argument too many' data convert "$data" x y
+expect 2 'belong to fetch' data info "$data" --from x
+expect 2 'do not belong to fetch' data fetch cifar10 --skip-bad
+expect 2 '--size: 0 found' data info "$data" --size 0
+expect 1 '"cows" is not a data set; known: fashion-mnist' data info cows

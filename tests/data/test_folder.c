@@ -1,0 +1,455 @@
+/* test_folder.c - sets of image files: folders and archives, Tiny-ImageNet, and what can be wrong.
+ */
+#include "images.h"
+#include "support.h"
+
+#include <archive.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/dataset.h"
+#include "data/image_set.h"
+
+enum { MOST = 64, SIDE = 8 };
+
+/* The files of one set. */
+struct set {
+    int count;
+    struct images_file files[MOST];
+    char names[MOST][80];
+};
+
+static struct images_file *add(struct set *set, const char *name, struct file_bytes bytes)
+{
+    struct images_file *file = &set->files[set->count];
+    snprintf(set->names[set->count++], sizeof(set->names[0]), "%s", name);
+    *file = (struct images_file){.name = set->names[set->count - 1], .bytes = bytes};
+    return file;
+}
+
+static struct file_bytes text(const char *words)
+{
+    return (struct file_bytes){(unsigned char *)strdup(words), strlen(words)};
+}
+
+/* Images of one shade of red for each class; green counts. */
+static void add_images(struct set *set, const char *folder, int label, int count)
+{
+    static const char *const suffix[] = {"png", "PNG", "pNg"};
+    for (int i = 0; i < count; i++) {
+        char name[80];
+        snprintf(name, sizeof(name), "%s/%02d.%s", folder, i, suffix[i % 3]);
+        add(set, name, images_plain(SIDE + i, 50 * label, i, 7));
+    }
+}
+
+/* "cat-big" is sorted behind "cat" although its files are sorted before those of "cat". */
+static const char *const classes[] = {"ant", "cat", "cat-big"};
+
+static void make_set(struct set *set, const char *root)
+{
+    char folder[64];
+    set->count = 0;
+    for (int k = 2; k >= 0; k--)
+        for (int part = 0; part < 2; part++) {
+            snprintf(folder, sizeof(folder), "%s%s/%s", root, part ? "val" : "train", classes[k]);
+            add_images(set, folder, k, part ? 2 : 3 + k);
+        }
+    snprintf(folder, sizeof(folder), "%strain/ant/.hidden.png", root);
+    add(set, folder, text("not an image"));
+    snprintf(folder, sizeof(folder), "%strain/ant/notes.txt", root);
+    add(set, folder, text("not an image"));
+}
+
+static void release(struct set *set)
+{
+    for (int i = 0; i < set->count; i++)
+        free(set->files[i].bytes.data);
+}
+
+static const char *next_path(const char *suffix)
+{
+    static int number;
+    char name[64];
+    snprintf(name, sizeof(name), "set-%d%s", number++, suffix);
+    return support_path(name);
+}
+
+static enum retort_status open_at(const char *format, const char *path,
+                                  const struct dataset_options *options, struct dataset *dataset)
+{
+    char specification[300];
+    snprintf(specification, sizeof(specification), "%s:%s", format, path);
+    return dataset_open(specification, options, dataset);
+}
+
+static enum retort_status open_folder(const struct set *set, const struct dataset_options *options,
+                                      struct dataset *dataset)
+{
+    const char *path = next_path("");
+    images_write_folder(path, set->files, set->count);
+    return open_at("folder", path, options, dataset);
+}
+
+static void check(const struct dataset *dataset)
+{
+    assert_int_equal(dataset->classes, 3);
+    for (int k = 0; k < 3; k++)
+        assert_string_equal(dataset->class_names[k], classes[k]);
+    assert_int_equal(dataset->train.count, 3 + 4 + 5);
+    assert_int_equal(dataset->test.count, 6);
+    for (int part = 0; part < 2; part++) {
+        const struct image_set *set = part ? &dataset->test : &dataset->train;
+        int seen[3] = {0};
+        assert_int_equal(set->height, 16);
+        assert_int_equal(set->channels, 3);
+        for (int i = 0; i < set->count; i++) {
+            const uint8_t *pixels = image_set_view(set, (size_t)i);
+            int label = set->labels[i];
+            for (int p = 0; p < 256; p++) {
+                assert_int_equal(pixels[p], 50 * label);
+                assert_int_equal(pixels[256 + p], seen[label]);
+                assert_int_equal(pixels[512 + p], 7);
+            }
+            seen[label]++;
+            assert_true(i == 0 || label >= set->labels[i - 1]);
+        }
+    }
+}
+
+static void folders_and_archives_give_the_same_set(void **state)
+{
+    static const int filters[] = {ARCHIVE_FILTER_NONE, ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_XZ};
+    static const char *const roots[] = {"", "./", "my-set/", "./my-set/"};
+    const struct dataset_options options = {.size = 16};
+    struct set set;
+    struct dataset dataset;
+    make_set(&set, "");
+    assert_ok(open_folder(&set, &options, &dataset));
+    check(&dataset);
+    dataset_release(&dataset);
+    release(&set);
+    for (int filter = 0; filter < 3; filter++)
+        for (int root = 0; root < 4; root++) {
+            const char *path = next_path(".tar");
+            make_set(&set, roots[root]);
+            images_write_tar(path, filters[filter], set.files, set.count);
+            assert_ok(open_at("folder", path, &options, &dataset));
+            check(&dataset);
+            dataset_release(&dataset);
+            release(&set);
+        }
+}
+
+static void without_a_test_folder_one_in_ten_is_held_out(void **state)
+{
+    const struct dataset_options options = {.size = 8};
+    for (int root = 0; root < 2; root++) {
+        struct set set = {0};
+        struct dataset dataset, again;
+        add_images(&set, root ? "train/a" : "a", 1, 20);
+        add_images(&set, root ? "train/b" : "b", 2, 3);
+        const char *path = next_path("");
+        images_write_folder(path, set.files, set.count);
+        assert_ok(open_at("folder", path, &options, &dataset));
+        assert_int_equal(dataset.test.count, 2 + 1);
+        assert_int_equal(dataset.train.count, 18 + 2);
+        int seen[20] = {0};
+        for (int part = 0; part < 2; part++) {
+            const struct image_set *images = part ? &dataset.test : &dataset.train;
+            for (int i = 0; i < images->count; i++)
+                if (images->labels[i] == 0)
+                    seen[image_set_view(images, (size_t)i)[64]]++;
+        }
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(seen[i], 1);
+        assert_ok(open_at("folder", path, &options, &again));
+        assert_memory_equal(again.test.pixels, dataset.test.pixels, 3 * 192);
+        dataset_release(&again);
+        dataset_release(&dataset);
+        release(&set);
+    }
+}
+
+static void test_is_used_where_there_is_no_val(void **state)
+{
+    const struct dataset_options options = {.size = 8};
+    struct set set = {0};
+    struct dataset dataset;
+    add_images(&set, "train/a", 1, 4);
+    add_images(&set, "test/a", 1, 2);
+    assert_ok(open_folder(&set, &options, &dataset));
+    assert_int_equal(dataset.train.count, 4);
+    assert_int_equal(dataset.test.count, 2);
+    dataset_release(&dataset);
+    add_images(&set, "val/a", 1, 3);
+    assert_ok(open_folder(&set, &options, &dataset));
+    assert_int_equal(dataset.test.count, 3);
+    dataset_release(&dataset);
+    release(&set);
+}
+
+static void images_may_lie_deeper_and_have_the_default_size(void **state)
+{
+    const struct dataset_options none = {0};
+    struct set set = {0};
+    struct dataset dataset;
+    add_images(&set, "train/a/images/more", 1, 4);
+    add_images(&set, "val/a/images", 1, 2);
+    assert_ok(open_folder(&set, &none, &dataset));
+    assert_int_equal(dataset.train.height, 64);
+    assert_int_equal(dataset.train.width, 64);
+    dataset_release(&dataset);
+    release(&set);
+}
+
+/* ---- what is wrong ---- */
+
+/* What is done to a good set, and what is said about it. */
+static const struct damage {
+    const char *name, *words, *link;
+    const char *message;
+    int skipped;       /* with skip_bad; -1: still an error */
+    bool archive_only; /* links and names that folders do not have */
+} damages[] = {
+    {"train/ant/bad.png", "words", NULL, "train/ant/bad.png: neither's first bytes found", 1,
+     false},
+    {"train/ant/empty.jpg", "", NULL, "train/ant/empty.jpg: empty file", 1, false},
+    {"val/cat/cut.jpg", "\xff\xd8\xff\xe0", NULL, "val/cat/cut.jpg: damaged JPEG", 1, false},
+    {"val/dog/1.png", "words", NULL, "val/dog/1.png: class \"dog\" found, which the training set",
+     1, false},
+    {"train/loose.png", "words", NULL, "train/loose.png: lies in no folder of a class", 1, false},
+    {"train/ox/1.png", "words", NULL, "class \"ox\": no test images found", -1, false},
+    {"../evil.png", "words", NULL, "../evil.png: a link or a name that points out", 1, true},
+    {"/evil.png", "words", NULL, "/evil.png: a link or a name that points out", 1, true},
+    {"train/ant/../1.png", "words", NULL, "train/ant/../1.png: a link or a name", 1, true},
+    {"train/ant/link.png", NULL, "/etc/passwd", "train/ant/link.png: a link or a name", 1, true},
+    {"../evil.txt", "words", NULL, NULL, 0, true},
+};
+
+static void bad_files_are_errors_or_listed(void **state)
+{
+    for (size_t row = 0; row < sizeof(damages) / sizeof(damages[0]); row++)
+        for (int archive = damages[row].archive_only; archive < 2; archive++) {
+            const struct damage *damage = &damages[row];
+            struct dataset_options options = {.size = 16};
+            const char *path = next_path("");
+            struct set set;
+            struct dataset dataset;
+            make_set(&set, "");
+            add(&set, damage->name, text(damage->words ? damage->words : ""))->link = damage->link;
+            if (archive)
+                images_write_tar(path, ARCHIVE_FILTER_NONE, set.files, set.count);
+            else
+                images_write_folder(path, set.files, set.count);
+            if (damage->message)
+                assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT,
+                             damage->message);
+            options.skip_bad = true;
+            enum retort_status status = open_at("folder", path, &options, &dataset);
+            if (damage->skipped < 0) {
+                assert_int_equal(status, RETORT_FORMAT);
+            } else {
+                assert_ok(status);
+                check(&dataset);
+                assert_int_equal(dataset.skipped.count, damage->skipped);
+                if (damage->message)
+                    assert_non_null(strstr(dataset.skipped.sentences[0], damage->message));
+                dataset_release(&dataset);
+            }
+            release(&set);
+        }
+}
+
+static void folders_that_cannot_be_walked_are_refused(void **state)
+{
+    const struct dataset_options options = {.size = 16};
+    struct dataset dataset;
+    struct set set;
+    make_set(&set, "");
+    set.count++;
+    set.files[set.count - 1] = (struct images_file){.name = "train/ant/loop", .link = ".."};
+    assert_fails(open_folder(&set, &options, &dataset), RETORT_FORMAT,
+                 "train/ant/loop: a link that leads back to");
+    set.files[set.count - 1].link = "nowhere";
+    assert_fails(open_folder(&set, &options, &dataset), RETORT_IO, "loop: cannot inspect: No such");
+    set.files[set.count - 1].link = "/dev/null";
+    assert_fails(open_folder(&set, &options, &dataset), RETORT_IO, "loop: neither a regular file");
+    set.count--;
+    const char *path = next_path("");
+    images_write_folder(path, set.files, set.count);
+    char inner[300];
+    snprintf(inner, sizeof(inner), "%s/val/cat", path);
+    chmod(inner, 0);
+    if (geteuid() != 0)
+        assert_fails(open_at("folder", path, &options, &dataset), RETORT_IO,
+                     "val/cat: cannot open: Permission");
+    chmod(inner, 0755);
+    release(&set);
+}
+
+static void a_folder_elsewhere_may_be_linked(void **state)
+{
+    const struct dataset_options options = {.size = 16};
+    struct set set, other = {0};
+    struct dataset dataset;
+    make_set(&set, "");
+    add_images(&other, "x", 1, 2);
+    const char *elsewhere = next_path("");
+    images_write_folder(elsewhere, other.files, other.count);
+    set.files[set.count++] = (struct images_file){.name = "train/more", .link = elsewhere};
+    set.files[set.count++] = (struct images_file){.name = "val/more", .link = elsewhere};
+    assert_ok(open_folder(&set, &options, &dataset));
+    assert_int_equal(dataset.classes, 4);
+    dataset_release(&dataset);
+    set.count -= 2;
+    release(&set);
+    release(&other);
+}
+
+static void what_is_no_set_is_refused(void **state)
+{
+    const struct dataset_options none = {0};
+    struct dataset dataset;
+    struct set set = {0};
+    const char *empty = next_path("");
+    assert_ok(file_make_folder(empty));
+    assert_fails(open_at("folder", empty, &none, &dataset), RETORT_FORMAT, "0 classes found");
+    assert_fails(open_at("folder", support_path("nowhere"), &none, &dataset), RETORT_IO,
+                 "cannot open: No such file");
+    add(&set, "a/1.png", images_plain(8, 1, 2, 3));
+    assert_fails(open_folder(&set, &none, &dataset), RETORT_FORMAT,
+                 "class \"a\": 1 images found, at least 2 wanted");
+    release(&set);
+    const struct dataset_options size = {.size = 1025};
+    assert_fails(open_at("folder", empty, &size, &dataset), RETORT_INVALID, "size: 1025");
+}
+
+static void a_cut_archive_is_refused(void **state)
+{
+    struct dataset_options options = {.size = 16, .skip_bad = true};
+    static const int filters[] = {ARCHIVE_FILTER_NONE, ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_XZ};
+    for (int i = 0; i < 3; i++) {
+        struct set set;
+        struct dataset dataset;
+        struct file_bytes bytes;
+        const char *path = next_path(".tar");
+        make_set(&set, "");
+        images_write_tar(path, filters[i], set.files, set.count);
+        assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
+        assert_ok(file_write(path, bytes.data, bytes.size / 2));
+        assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT, "truncated");
+        free(bytes.data);
+        release(&set);
+    }
+}
+
+/* ---- Tiny-ImageNet ---- */
+
+static void make_tiny(struct set *set, bool loose)
+{
+    set->count = 0;
+    add_images(set, "train/n2/images", 1, 4);
+    add_images(set, "train/n1/images", 0, 3);
+    add(set, "wnids.txt", text("n2\nn1\n"));
+    add(set, "words.txt", text("n0\tnothing\nn1\tgoldfish, fish\nn3\tother\n"));
+    if (loose) {
+        add_images(set, "val/images", 1, 2);
+        add(set, "val/val_annotations.txt",
+            text("00.png\tn2\t0\t0\t1\t1\n01.PNG\tn1\t0\t0\t1\t1\n"));
+    } else {
+        add_images(set, "val/n1", 0, 1);
+        add_images(set, "val/n2", 1, 1);
+    }
+    add_images(set, "test/images", 3, 2);
+}
+
+static void tiny_imagenet_is_read(void **state)
+{
+    const struct dataset_options options = {.size = 8};
+    for (int kind = 0; kind < 4; kind++) {
+        const char *path = next_path("");
+        struct set set;
+        struct dataset dataset;
+        make_tiny(&set, kind & 1);
+        if (kind & 2)
+            images_write_tar(path, ARCHIVE_FILTER_NONE, set.files, set.count);
+        else
+            images_write_folder(path, set.files, set.count);
+        assert_ok(open_at("tiny-imagenet", path, &options, &dataset));
+        assert_int_equal(dataset.classes, 2);
+        assert_string_equal(dataset.class_names[0], "goldfish, fish");
+        assert_string_equal(dataset.class_names[1], "n2");
+        assert_int_equal(dataset.train.count, 7);
+        assert_int_equal(dataset.test.count, 2);
+        assert_int_equal(dataset.test.labels[0], 0);
+        assert_int_equal(dataset.test.labels[1], 1);
+        for (int i = 0; i < 7; i++) {
+            assert_int_equal(dataset.train.labels[i], i >= 3);
+            assert_int_equal(dataset.train.pixels[i * 192], i >= 3 ? 50 : 0);
+        }
+        dataset_release(&dataset);
+        release(&set);
+    }
+}
+
+static const struct {
+    const char *name, *words; /* the file that becomes something else; NULL: is missing */
+    const char *message;
+} tiny_damages[] = {
+    {"wnids.txt", NULL, "wnids.txt not found"},
+    {"wnids.txt", "\n", "wnids.txt: 0 classes found"},
+    {"wnids.txt", "n1\nn2\nn1\n", "class \"n1\" stands there twice"},
+    {"wnids.txt", "n1\nn2\nn3\n", "class \"n3\": no training images found"},
+    {"wnids.txt", "n1\n", "class \"n2\" found, which the training set does not have"},
+    {"val/val_annotations.txt", NULL, "val/val_annotations.txt not found"},
+    {"val/val_annotations.txt", "00.png\tn2\n01.PNG\tn7\n", "val_annotations.txt: line 2: a file"},
+    {"val/val_annotations.txt", "00.png\n", "val_annotations.txt: line 1: a file, a tab"},
+    {"val/val_annotations.txt", "00.png\tn2\n", "val/images/01.PNG: not in val/val_annotations"},
+    {"val/val_annotations.txt", "00.png\tn2\n01.PNG\tn1\n02.png\tn1\n",
+     "line 3: val/images/02.png not found"},
+};
+
+static void damaged_texts_are_refused(void **state)
+{
+    const struct dataset_options options = {.size = 8};
+    for (size_t row = 0; row < sizeof(tiny_damages) / sizeof(tiny_damages[0]); row++) {
+        const char *path = next_path("");
+        struct set set;
+        struct dataset dataset;
+        make_tiny(&set, true);
+        for (int i = 0; i < set.count; i++) {
+            if (strcmp(set.files[i].name, tiny_damages[row].name) != 0)
+                continue;
+            free(set.files[i].bytes.data);
+            set.files[i].bytes = text(tiny_damages[row].words ? tiny_damages[row].words : "");
+            if (!tiny_damages[row].words)
+                snprintf(set.names[i], sizeof(set.names[i]), "other-%d.txt", i);
+        }
+        images_write_folder(path, set.files, set.count);
+        assert_fails(open_at("tiny-imagenet", path, &options, &dataset), RETORT_FORMAT,
+                     tiny_damages[row].message);
+        release(&set);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folders_and_archives_give_the_same_set),
+        cmocka_unit_test(without_a_test_folder_one_in_ten_is_held_out),
+        cmocka_unit_test(test_is_used_where_there_is_no_val),
+        cmocka_unit_test(images_may_lie_deeper_and_have_the_default_size),
+        cmocka_unit_test(bad_files_are_errors_or_listed),
+        cmocka_unit_test(folders_that_cannot_be_walked_are_refused),
+        cmocka_unit_test(a_folder_elsewhere_may_be_linked),
+        cmocka_unit_test(what_is_no_set_is_refused),
+        cmocka_unit_test(a_cut_archive_is_refused),
+        cmocka_unit_test(tiny_imagenet_is_read),
+        cmocka_unit_test(damaged_texts_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

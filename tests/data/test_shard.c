@@ -1,0 +1,382 @@
+/* test_shard.c - converted sets: equal to what they were made of, mapped, never much in memory. */
+#include "images.h"
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "data/dataset.h"
+#include "data/duplicates.h"
+#include "data/image_set.h"
+#include "data/loader.h"
+#include "data/shard.h"
+
+enum { SIDE = 16, CLASSES = 4, TRAIN = 10, TEST = 3 };
+
+/* A folder of PNG files, random, so that all images differ. */
+static const char *make_folder(bool with_bad)
+{
+    static int number;
+    char name[64];
+    uint8_t pixels[SIDE * SIDE * 3];
+    struct images_file files[CLASSES * (TRAIN + TEST) + 1];
+    static char names[CLASSES * (TRAIN + TEST)][40];
+    int count = 0;
+    for (int k = 0; k < CLASSES; k++)
+        for (int i = 0; i < TRAIN + TEST; i++, count++) {
+            struct random_stream stream = random_stream(2, RANDOM_TEST, (uint32_t)count, 0);
+            for (int p = 0; p < SIDE * SIDE * 3; p++)
+                pixels[p] = (uint8_t)random_bits(&stream, (uint64_t)p);
+            snprintf(names[count], sizeof(names[0]), "%s/%c/%d.png", i < TRAIN ? "train" : "val",
+                     'a' + k, i);
+            files[count] = (struct images_file){.name = names[count],
+                                                .bytes = images_png(pixels, SIDE, SIDE, 3)};
+        }
+    snprintf(name, sizeof(name), "folder-%d", number++);
+    const char *path = support_path(name);
+    files[count] =
+        (struct images_file){.name = "train/b/3a.png", .bytes = {(unsigned char *)"bad", 3}};
+    images_write_folder(path, files, count + with_bad);
+    for (int i = 0; i < count; i++)
+        free(files[i].bytes.data);
+    return path;
+}
+
+static const char *specify(const char *format, const char *path)
+{
+    static char texts[4][300];
+    static int next;
+    char *text = texts[next++ % 4];
+    snprintf(text, sizeof(texts[0]), "%s:%s", format, path);
+    return text;
+}
+
+static void assert_sets_equal(const struct image_set *a, const struct image_set *b)
+{
+    assert_int_equal(a->count, b->count);
+    assert_int_equal(a->height, b->height);
+    assert_int_equal(a->channels, b->channels);
+    assert_memory_equal(a->labels, b->labels, (size_t)a->count * sizeof(int));
+    for (int i = 0; i < a->count; i++)
+        assert_memory_equal(image_set_view(a, (size_t)i), image_set_view(b, (size_t)i),
+                            image_set_size(a));
+}
+
+static void assert_equal(const struct dataset *a, const struct dataset *b)
+{
+    assert_string_equal(a->name, b->name);
+    assert_int_equal(a->classes, b->classes);
+    for (int k = 0; k < a->classes; k++)
+        assert_string_equal(a->class_names[k], b->class_names[k]);
+    assert_memory_equal(a->mean, b->mean, sizeof(a->mean));
+    assert_memory_equal(a->std, b->std, sizeof(a->std));
+    assert_sets_equal(&a->train, &b->train);
+    assert_sets_equal(&a->val, &b->val);
+    assert_sets_equal(&a->test, &b->test);
+}
+
+static void a_converted_set_equals_the_original(void **state)
+{
+    const struct dataset_options options = {.size = SIDE};
+    const char *folder = make_folder(false), *made = support_path("equal");
+    struct dataset original, converted, by_name;
+    assert_ok(dataset_open(specify("folder", folder), &options, &original));
+    assert_ok(dataset_convert(specify("folder", folder), &options, made, &converted));
+    assert_int_equal(converted.train.mapped, CLASSES * TRAIN * 3 * SIDE * SIDE);
+    assert_equal(&original, &converted);
+    dataset_release(&converted);
+    assert_ok(dataset_open(specify("shard", made), &(struct dataset_options){0}, &converted));
+    assert_equal(&original, &converted);
+    assert_ok(dataset_open(specify("folder", made), &options, &by_name));
+    assert_equal(&original, &by_name);
+    dataset_release(&by_name);
+    dataset_release(&converted);
+    dataset_release(&original);
+    assert_fails(dataset_open(specify("mnist", made), &(struct dataset_options){0}, &converted),
+                 RETORT_FORMAT, "equal: a shard of folder found, mnist wanted");
+    assert_fails(dataset_convert(specify("shard", made), &options, "x", &converted), RETORT_INVALID,
+                 "have a size of their own");
+    assert_fails(
+        dataset_convert(specify("shard", made), &(struct dataset_options){0}, "x", &converted),
+        RETORT_INVALID, "is a shard already");
+    const struct dataset_options other = {.size = 8};
+    assert_fails(dataset_open(specify("folder", made), &other, &converted), RETORT_INVALID,
+                 "size: 8 found, the shard holds images of 16");
+}
+
+static void limits_and_what_is_held_out_are_the_same_mapped(void **state)
+{
+    const struct dataset_options options = {
+        .size = SIDE, .val = 6, .seed = 3, .limit = 5, .test_limit = 2};
+    const char *folder = make_folder(false), *made = support_path("limits");
+    struct dataset original, converted;
+    assert_ok(dataset_convert(specify("folder", folder), &options, made, &converted));
+    assert_int_equal(converted.train.count, CLASSES * TRAIN); /* the whole */
+    dataset_release(&converted);
+    assert_ok(dataset_open(specify("folder", folder), &options, &original));
+    assert_ok(dataset_open(specify("folder", made), &options, &converted));
+    assert_int_equal(original.val.count, 6);
+    assert_int_equal(original.train.count, CLASSES * 5);
+    assert_int_equal(original.test.count, CLASSES * 2);
+    assert_equal(&original, &converted);
+    dataset_release(&original);
+    dataset_release(&converted);
+}
+
+static void batches_are_the_same_mapped(void **state)
+{
+    const struct dataset_options options = {.size = SIDE};
+    const struct loader_options loading = {
+        .batch = 7, .seed = 1, .shuffle = true, .flip = true, .crop = 2, .threads = 3};
+    const char *folder = make_folder(false), *made = support_path("batches");
+    struct dataset sets[2];
+    struct loader *loaders[2];
+    assert_ok(dataset_open(specify("folder", folder), &options, &sets[0]));
+    assert_ok(dataset_convert(specify("folder", folder), &options, made, &sets[1]));
+    for (int k = 0; k < 2; k++) {
+        assert_ok(loader_create(&sets[k], true, &loading, &loaders[k]));
+        assert_ok(loader_start(loaders[k], 2, 0));
+    }
+    for (;;) {
+        struct batch batches[2];
+        for (int k = 0; k < 2; k++)
+            assert_ok(loader_next(loaders[k], &batches[k]));
+        assert_int_equal(batches[0].n, batches[1].n);
+        if (batches[0].n == 0)
+            break;
+        assert_memory_equal(batches[0].images, batches[1].images,
+                            7 * 3 * SIDE * SIDE * sizeof(float));
+        assert_memory_equal(batches[0].labels, batches[1].labels, 7 * sizeof(int));
+    }
+    for (int k = 0; k < 2; k++) {
+        loader_destroy(loaders[k]);
+        dataset_release(&sets[k]);
+    }
+}
+
+static void gaps_of_what_was_skipped_are_closed(void **state)
+{
+    struct dataset_options options = {.size = SIDE};
+    const char *bad = make_folder(true), *good = make_folder(false);
+    struct dataset original, converted;
+    assert_fails(
+        dataset_convert(specify("folder", bad), &options, support_path("gaps"), &converted),
+        RETORT_FORMAT, "train/b/3a.png: neither's first bytes");
+    assert_false(file_exists(support_path("gaps"))); /* whole or not at all */
+    options.skip_bad = true;
+    assert_ok(dataset_convert(specify("folder", bad), &options, support_path("gaps"), &converted));
+    assert_int_equal(converted.skipped.count, 1);
+    assert_ok(dataset_open(specify("folder", good), &options, &original));
+    assert_equal(&original, &converted);
+    dataset_release(&original);
+    dataset_release(&converted);
+}
+
+/* ---- damage ---- */
+
+static void write_text(const char *folder, const char *name, const char *text)
+{
+    char *path = file_join(folder, name);
+    assert_ok(file_write(path, text, strlen(text)));
+    free(path);
+}
+
+static void damaged_descriptions_are_refused(void **state)
+{
+    static const struct {
+        const char *from, *to, *message;
+    } rows[] = {
+        {"retort.shard", "retort.other", "shard.json: format: retort.other found, retort.shard"},
+        {"\"version\": 1", "\"version\": 2", "version: a whole number from 1 to 1 wanted"},
+        {"\"train\": 40", "\"train\": 41",
+         "train.labels: 160 bytes found, its description wants 164"},
+        {"\"test\": 12", "\"test\": 0", "test: a whole number from 1 to"},
+        {"\"test\": 12", "\"test\": 1.5", "test: a whole number"},
+        {"\"name\": \"folder\"", "\"name\": \"\"", "name: a text wanted"},
+        {"  3,\n", "  5,\n", "shape: a whole number from 1 to 4 wanted"},
+        {"  3,\n", "  1,\n", "mean: 1 numbers wanted"},
+        {"  16,\n", "  17,\n", "train.pixels: 30720 bytes found, its description wants 32640"},
+        {"\"mean\": [", "\"mean\": [7,", "mean: 3 numbers wanted"},
+        {"\"a\"", "7", "classes: name 0 is no text"},
+        {"  \"d\"\n", "  \"d\",\"e\",\"f\"\n", NULL}, /* more names than labels are no harm */
+        {"\"c\",\n  \"d\"", "\"c\"", "train.labels: record 30 at byte 120: label 3 found, 0 to 2"},
+        {"\"classes\"", "\"other\"", "classes: 0 names found"},
+        {"{", "", "is no JSON"},
+    };
+    const struct dataset_options options = {.size = SIDE}, none = {0};
+    const char *made = support_path("damage");
+    char *path = file_join(made, "shard.json");
+    struct dataset dataset;
+    struct file_bytes text;
+    assert_ok(dataset_convert(specify("folder", make_folder(false)), &options, made, &dataset));
+    dataset_release(&dataset);
+    assert_ok(file_read(path, 100000, &text));
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        char other[4096];
+        const char *place = strstr((char *)text.data, rows[row].from);
+        if (!place)
+            fail_msg("not in the description: %s", rows[row].from);
+        snprintf(other, sizeof(other), "%.*s%s%s", (int)(place - (char *)text.data),
+                 (char *)text.data, rows[row].to, place + strlen(rows[row].from));
+        write_text(made, "shard.json", other);
+        enum retort_status status = dataset_open(specify("shard", made), &none, &dataset);
+        if (rows[row].message)
+            assert_fails(status, RETORT_FORMAT, rows[row].message);
+        else
+            assert_ok(status);
+        if (status == RETORT_OK)
+            dataset_release(&dataset);
+    }
+    write_text(made, "shard.json", (char *)text.data);
+    write_text(made, "test.pixels", "short");
+    assert_fails(dataset_open(specify("shard", made), &none, &dataset), RETORT_FORMAT,
+                 "test.pixels: 5 bytes found");
+    free(text.data);
+    free(path);
+    assert_fails(dataset_open(specify("shard", support_path("nowhere")), &none, &dataset),
+                 RETORT_IO, "nowhere/shard.json: cannot open");
+}
+
+static void folders_with_something_in_them_are_left_alone(void **state)
+{
+    const struct dataset_options options = {.size = SIDE};
+    const char *full = support_path("full");
+    struct dataset dataset;
+    assert_ok(file_make_folder(full));
+    write_text(full, "mine.txt", "mine");
+    assert_fails(dataset_convert(specify("folder", make_folder(false)), &options, full, &dataset),
+                 RETORT_INVALID, "full: holds mine.txt, an empty or new folder wanted");
+    assert_true(file_exists(support_path("full/mine.txt")));
+}
+
+static void a_full_disk_leaves_nothing(void **state)
+{
+    const struct dataset_options options = {.size = SIDE};
+    const char *folder = make_folder(false), *made = support_path("no-room");
+    struct dataset dataset;
+    struct rlimit before, small = {10000, RLIM_INFINITY};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    enum retort_status status =
+        dataset_convert(specify("folder", folder), &options, made, &dataset);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_fails(status, RETORT_IO, "no-room/train.pixels: cannot write: File too large");
+    assert_false(file_exists(made));
+}
+
+/* ---- memory ---- */
+
+/* Kilobytes of a line of /proc/self/status. */
+static long memory_of(const char *name)
+{
+    char line[256];
+    long found = -1;
+    FILE *stream = fopen("/proc/self/status", "r");
+    while (stream && fgets(line, sizeof(line), stream))
+        if (strncmp(line, name, strlen(name)) == 0)
+            found = strtol(line + strlen(name) + 1, NULL, 10);
+    if (stream)
+        fclose(stream);
+    return found;
+}
+
+/* 50,000 images of 64x64, 614 MB, are read once; at no time do they take more than 300 MB. */
+static void a_large_set_is_never_in_memory_as_a_whole(void **state)
+{
+    enum { IMAGES = 50000, PIXELS = 3 * 64 * 64, BATCH = 100 };
+    const struct loader_options loading = {.batch = BATCH, .shuffle = true, .threads = 2};
+    const char *made = support_path("large");
+    static int labels[IMAGES];
+    struct image_set train = {.count = IMAGES,
+                              .channels = 3,
+                              .height = 64,
+                              .width = 64,
+                              .labels = labels},
+                     test = train;
+    char *names[1] = {"a"};
+    struct dataset dataset = {.name = "made-up",
+                              .classes = 1,
+                              .class_names = names,
+                              .mean = {0.5f, 0.5f, 0.5f},
+                              .std = {1, 1, 1}};
+    test.count = 1;
+    assert_ok(file_make_folder(made));
+    assert_ok(shard_describe(made, &dataset, &train, &test));
+    for (int part = 0; part < 2; part++) { /* files of holes: zeros that take no room */
+        char *path = file_join(made, shard_pixels[part]);
+        int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        assert_int_equal(ftruncate(file, (off_t)(part ? 1 : IMAGES) * PIXELS), 0);
+        close(file);
+        free(path);
+    }
+    struct loader *loader;
+    struct batch batch;
+    assert_ok(dataset_open(specify("shard", made), &(struct dataset_options){0}, &dataset));
+    long before = memory_of("VmRSS:"), most = 0;
+    assert_ok(loader_create(&dataset, true, &loading, &loader));
+    assert_ok(loader_start(loader, 0, 0));
+    do {
+        assert_ok(loader_next(loader, &batch));
+        long now = memory_of("VmRSS:");
+        most = now > most ? now : most;
+    } while (batch.n > 0);
+    assert_true(before > 0 && most > 0);
+    assert_true(most - before < 300 * 1024);
+    loader_destroy(loader);
+    dataset_release(&dataset);
+}
+
+/* ---- equal images ---- */
+
+static void equal_images_are_counted(void **state)
+{
+    struct dataset dataset = {.classes = 2};
+    struct duplicates found;
+    assert_ok(image_set_make(&dataset.train, 7, 1, 2, 2));
+    assert_ok(image_set_make(&dataset.test, 5, 1, 2, 2));
+    static const struct {
+        int shade, label;
+    } train[] = {{1, 0}, {2, 0}, {1, 0}, {3, 1}, {1, 1}, {4, 0}, {5, 0}},
+      test[] = {{6, 0}, {3, 1}, {6, 1}, {3, 0}, {7, 0}};
+    for (int i = 0; i < 7; i++) {
+        memset(dataset.train.pixels + 4 * i, train[i].shade, 4);
+        dataset.train.labels[i] = train[i].label;
+    }
+    for (int i = 0; i < 5; i++) {
+        memset(dataset.test.pixels + 4 * i, test[i].shade, 4);
+        dataset.test.labels[i] = test[i].label;
+    }
+    assert_ok(duplicates_count(&dataset, &found));
+    assert_int_equal(found.within[0], 2); /* of shade 1, the third under another label */
+    assert_int_equal(found.conflicts[0], 1);
+    assert_int_equal(found.within[1], 2); /* of shades 6 and 3 */
+    assert_int_equal(found.conflicts[1], 2);
+    assert_int_equal(found.shared, 2); /* of shade 3, one under another label */
+    assert_int_equal(found.shared_conflicts, 1);
+    dataset_release(&(struct dataset){.train = dataset.train, .test = dataset.test});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_converted_set_equals_the_original),
+        cmocka_unit_test(limits_and_what_is_held_out_are_the_same_mapped),
+        cmocka_unit_test(batches_are_the_same_mapped),
+        cmocka_unit_test(gaps_of_what_was_skipped_are_closed),
+        cmocka_unit_test(damaged_descriptions_are_refused),
+        cmocka_unit_test(folders_with_something_in_them_are_left_alone),
+        cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(a_large_set_is_never_in_memory_as_a_whole),
+        cmocka_unit_test(equal_images_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
