@@ -85,7 +85,10 @@ int progress_listen(void *context, const struct retort_progress *event)
     case RETORT_EPOCH:
         clear_line(progress);
         format_line(event, line, sizeof(line));
-        fprintf(stderr, "%s  waited for data %.1f %%\n", line, event->waited);
+        fprintf(stderr, "%s  waited for data %.1f %%", line, event->waited);
+        if (event->val_top1 >= 0)
+            fprintf(stderr, "  val %.2f %%", event->val_top1);
+        fputc('\n', stderr);
         return 0;
     case RETORT_PART_ENDS:
         clear_line(progress);

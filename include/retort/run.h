@@ -41,6 +41,8 @@ struct retort_progress {
     double waited;    /* percent of the epoch's time so far in which training waited for data */
     double remaining; /* seconds until this part is done, estimated */
     double test_top1; /* percent */
+    double
+        val_top1; /* with RETORT_EPOCH: percent of the images held out; below 0: there are none */
 };
 
 /* Called on the caller's thread. Anything but 0 stops the run after this step (RETORT_STOPPED);

@@ -21,6 +21,7 @@ enum random_purpose {
     RANDOM_VIEW,        /* a = view, b = image */
     RANDOM_VIEW_OFFSET, /* b = image */
     RANDOM_SPLIT,       /* a = class, or 0 */
+    RANDOM_MIX,         /* a = epoch, b = image */
 };
 
 struct random_stream {

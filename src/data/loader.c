@@ -18,10 +18,12 @@
 #include "base/random.h"
 #include "data/augment.h"
 #include "data/image_set.h"
+#include "data/mix.h"
 
 struct slot {
     float *images;
-    int *labels, *indices, *views;
+    int *labels, *indices, *views, *others;
+    float *shares;
     int n;
     bool ready;
 };
@@ -102,6 +104,25 @@ static void give_back(const struct loader *loader)
         image_set_forget(loader->set);
 }
 
+/* The first image with the last one, and so on: the order is random already. */
+static void mix_slot(const struct loader *loader, struct slot *slot)
+{
+    const struct loader_options *options = &loader->options;
+    const struct mix mix = {loader->set->channels, loader->set->height, loader->set->width,
+                            options->mixup, options->cutmix};
+    const size_t size = image_set_size(loader->set);
+    for (int i = 0; i < slot->n; i++) {
+        slot->others[i] = slot->labels[slot->n - 1 - i];
+        slot->shares[i] = 1;
+    }
+    for (int i = 0, j = slot->n - 1; i < j && mix_wanted(&mix); i++, j--) {
+        const struct random_stream stream = random_stream(
+            options->seed, RANDOM_MIX, (uint32_t)loader->epoch, (uint32_t)slot->indices[i]);
+        slot->shares[i] = slot->shares[j] = mix_pair(&mix, &stream, slot->images + (size_t)i * size,
+                                                     slot->images + (size_t)j * size);
+    }
+}
+
 static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
 {
     const struct loader_options *options = &loader->options;
@@ -112,6 +133,7 @@ static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
         image_set_prefetch(loader->set, loader->order[first + i]);
     for (int i = 0; i < slot->n; i++)
         fill_place(loader, slot, i, loader->order[first + i]);
+    mix_slot(loader, slot);
     size_t rest = (size_t)(options->batch - slot->n);
     memset(slot->images + (size_t)slot->n * size, 0, rest * size * sizeof(*slot->images));
     memset(slot->labels + slot->n, 0, rest * sizeof(*slot->labels));
@@ -178,10 +200,12 @@ static enum retort_status make_slots(struct loader *loader)
         struct slot *slot = &loader->slots[loader->slot_count++];
         TRY(memory_aligned(batch * image, &block));
         slot->images = block;
-        TRY(memory_zeroed(3 * batch, sizeof(*slot->labels), &block));
+        TRY(memory_zeroed(5 * batch, sizeof(*slot->labels), &block));
         slot->labels = block;
         slot->indices = slot->labels + batch;
         slot->views = slot->indices + batch;
+        slot->others = slot->views + batch;
+        slot->shares = (float *)(slot->others + batch);
     }
     return RETORT_OK;
 }
@@ -207,6 +231,10 @@ static enum retort_status check_options(const struct dataset *dataset, bool trai
     if (options->batch < 1 || options->batch > BATCH)
         return fail(RETORT_INVALID, "batch: %d images found, 1 to %d wanted", options->batch,
                     BATCH);
+    if (!(options->mixup >= 0 && options->mixup <= 4 && options->cutmix >= 0 &&
+          options->cutmix <= 4))
+        return fail(RETORT_INVALID, "mixup, cutmix: %g and %g found, 0 to 4 wanted", options->mixup,
+                    options->cutmix);
     if (options->views < 0)
         return fail(RETORT_INVALID, "views: %d found, 0 or more wanted", options->views);
     if (options->threads < 1 || options->threads > THREADS)
@@ -356,7 +384,14 @@ enum retort_status loader_next(struct loader *loader, struct batch *batch)
         wait_for(loader, slot);
         slot->ready = false;
         loader->delivered++;
-        next = (struct batch){slot->n, slot->images, slot->labels, slot->indices, slot->views};
+        const bool mixed = loader->options.mixup > 0 || loader->options.cutmix > 0;
+        next = (struct batch){slot->n,
+                              slot->images,
+                              slot->labels,
+                              slot->indices,
+                              slot->views,
+                              mixed ? slot->others : NULL,
+                              mixed ? slot->shares : NULL};
     }
     pthread_mutex_unlock(&loader->mutex);
     *batch = next;

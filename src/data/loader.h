@@ -20,10 +20,11 @@ struct loader_options {
     int crop; /* pixels of reflected border around the image of which a window of the image's size
                  is cut at random; 0: none. Reflection leaves out the edge pixel (numpy "reflect")
                */
-    bool zero_border; /* the border is black instead */
-    double rotation;  /* degrees, at most, to either side */
-    int cutout;       /* side of a square that is set to the mean; 0: none */
-    double jitter;    /* brightness, contrast, saturation: factors 1 - jitter to 1 + jitter */
+    bool zero_border;     /* the border is black instead */
+    double rotation;      /* degrees, at most, to either side */
+    int cutout;           /* side of a square that is set to the mean; 0: none */
+    double jitter;        /* brightness, contrast, saturation: factors 1 - jitter to 1 + jitter */
+    double mixup, cutmix; /* alpha of mix.h, with another image of the batch; 0: none */
     int views; /* 0: an image looks new in every epoch. More: it has only so many augmentations,
                   which V epochs in a row show all of, beginning at one that (seed, index)
                   determines; with flip on, those of odd number are the mirrored ones */
@@ -52,6 +53,8 @@ struct batch {
     const int *labels;   /* (options.batch) */
     const int *indices;  /* (options.batch): of each image in the set */
     const int *views;    /* (options.batch): 0 .. options.views-1; all 0 without views */
+    const int *others;   /* (options.batch): labels of what is mixed in; NULL: nothing is */
+    const float *shares; /* (options.batch): of the image itself, the rest is the other's; NULL */
 };
 
 /* Hand out the next batch of this epoch. It is borrowed until the next call. No allocation. Not

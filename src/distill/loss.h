@@ -87,6 +87,8 @@ struct student_view {
     float *diff_logits;         /* [add] (n, classes) */
     const struct tensor *taps;  /* tap_count */
     struct gradient *diff_taps; /* [add] tap_count; only those that uses_tap says */
+    const int *others;          /* (n): second labels, of mixed images; NULL: there are none */
+    const float *shares;        /* (n): of the first label, the rest is the second's */
 };
 
 struct loss {

@@ -15,8 +15,8 @@
 /* No recipe is longer; libyaml's time for some kinds of rubbish grows with the square of this. */
 enum { LARGEST_FILE = 256 * 1024 };
 
-static const char *const augmentations[] = {"flip",   "alternating-flip", "crop", "rotate",
-                                            "cutout", "jitter",           NULL};
+static const char *const augmentations[] = {
+    "flip", "alternating-flip", "crop", "rotate", "cutout", "jitter", "mixup", "cutmix", NULL};
 static const char *const borders[] = {"reflect", "zero", NULL};
 static const char *const budgets[] = {"quick", "full", NULL};
 static const char *const schedules[] = {"auto", "one-cycle", "step", "constant", NULL};
@@ -31,8 +31,10 @@ static const struct setting data_rows[] = {
      .help = "where its files are; empty: where the system keeps them"},
     {"augment", SETTING_TEXTS, offsetof(struct recipe_data, augment), .fallback = "flip,crop",
      .choices = augmentations,
-     .help = "what is done at random to training images: flip (left and right), alternating-flip "
-             "(every other epoch), crop, rotate, cutout, jitter (of colours)"},
+     .help =
+         "what is done at random to training images: flip (left and right), alternating-flip "
+         "(every other epoch), crop, rotate, cutout, jitter (of colours), mixup and cutmix (with "
+         "another image of the batch, and its label)"},
     {"pad", SETTING_INT, offsetof(struct recipe_data, pad), .low = 1, .high = 64, .fallback = "4",
      .help = "pixels of border that crop cuts from"},
     {"border", SETTING_CHOICE, offsetof(struct recipe_data, border), .choices = borders,
@@ -44,6 +46,10 @@ static const struct setting data_rows[] = {
     {"jitter", SETTING_NUMBER, offsetof(struct recipe_data, jitter), .low = 0, .high = 1,
      .fallback = "0.2",
      .help = "jitter multiplies brightness, contrast and saturation by 1 - this to 1 + this"},
+    {"mixup", SETTING_NUMBER, offsetof(struct recipe_data, mixup), .low = 0.01, .high = 4,
+     .fallback = "0.2", .help = "mixup's shares are drawn from Beta(this, this)"},
+    {"cutmix", SETTING_NUMBER, offsetof(struct recipe_data, cutmix), .low = 0.01, .high = 4,
+     .fallback = "1", .help = "cutmix's shares are drawn from Beta(this, this)"},
     {"val", SETTING_INT, offsetof(struct recipe_data, val), .low = 0, .high = INT_MAX,
      .fallback = "0",
      .help = "training images held out, to choose settings by; classes in equal shares"},

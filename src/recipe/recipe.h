@@ -24,12 +24,13 @@ enum decay_scope {
 struct recipe_data {
     const char *set, *path;   /* path "": the format's default place */
     struct text_list augment; /* of "flip", "alternating-flip", "crop", "rotate", "cutout",
-                                 "jitter" */
+                                 "jitter", "mixup", "cutmix" */
     int pad;                  /* pixels of border that crop cuts from */
     int border;               /* enum border */
     double rotation;          /* degrees, of rotate */
     int cutout;               /* side of cutout's square */
     double jitter;            /* of jitter: factors 1 - jitter to 1 + jitter */
+    double mixup, cutmix;     /* alpha of each */
     int val;                  /* training images held out */
     int size;                 /* of images of any size; 0: the set's default */
     int limit, test_limit;    /* images per class, 0 = all */

@@ -238,6 +238,33 @@ enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ)
 
 enum { CACHED_VIEWS = 8 };
 
+static bool mixes(const struct recipe_data *data)
+{
+    for (int i = 0; i < data->augment.count; i++)
+        if (strcmp(data->augment.items[i], "mixup") == 0 ||
+            strcmp(data->augment.items[i], "cutmix") == 0)
+            return true;
+    return false;
+}
+
+/* Mixed images have two labels, and are other ones in every epoch. */
+static enum retort_status check_mixing(const struct recipe *recipe)
+{
+    const struct recipe_stage *stages = recipe->distill.stages.items;
+    if (!mixes(&recipe->data))
+        return RETORT_OK;
+    if (recipe->distill.cache)
+        return fail(RETORT_INVALID, "distill.cache: on, but data.augment mixes images, which are "
+                                    "new ones in every epoch: off wanted");
+    for (int i = 0; i < recipe->distill.stages.count; i++)
+        if (stages[i].losses.settings[LOSS_dkd])
+            return fail(RETORT_INVALID,
+                        "distill.stages.%d.losses.dkd: it takes the label's class apart, but "
+                        "data.augment mixes images of two labels",
+                        i);
+    return RETORT_OK;
+}
+
 enum retort_status recipe_check(struct recipe *recipe)
 {
     if (recipe->distill.cache && recipe->data.views == 0)
@@ -256,6 +283,7 @@ enum retort_status recipe_check(struct recipe *recipe)
     TRY(check_teacher(&recipe->teacher));
     TRY(check_taps(&recipe->distill.taps));
     TRY(check_distill(recipe));
+    TRY(check_mixing(recipe));
     TRY(resolve_train("teacher", &recipe->teacher.train));
     return recipe->distill.stages.count ? resolve_epochs(recipe)
                                         : resolve_train("student", &recipe->student.train);

@@ -68,3 +68,11 @@ done:
     executor_destroy(executor);
     return status;
 }
+
+enum retort_status evaluate_val(const struct model *model, const struct dataset *dataset, int batch,
+                                enum precision precision, struct evaluation *result)
+{
+    struct dataset held_out = *dataset;
+    held_out.test = dataset->val;
+    return evaluate(model, &held_out, batch, precision, result);
+}

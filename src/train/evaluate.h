@@ -18,4 +18,8 @@ struct evaluation {
 enum retort_status evaluate(const struct model *model, const struct dataset *dataset, int batch,
                             enum precision precision, struct evaluation *result);
 
+/* The same over the images that were held out of the training set; there must be some. */
+enum retort_status evaluate_val(const struct model *model, const struct dataset *dataset, int batch,
+                                enum precision precision, struct evaluation *result);
+
 #endif

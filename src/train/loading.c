@@ -25,6 +25,10 @@ static void add_augmentation(const struct recipe_data *data, const char *name,
         options->cutout = data->cutout;
     else if (strcmp(name, "jitter") == 0)
         options->jitter = data->jitter;
+    else if (strcmp(name, "mixup") == 0)
+        options->mixup = data->mixup;
+    else if (strcmp(name, "cutmix") == 0)
+        options->cutmix = data->cutmix;
 }
 
 struct loader_options loading_train(const struct recipe_data *data, int batch, uint64_t seed)

@@ -109,6 +109,8 @@ enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, 
                   report->accuracy, "rate", report->rate, "images_per_second",
                   (double)report->images / report->seconds, "seconds", report->seconds, "waited",
                   report->waited, "waited_percent", training_waited_percent(report));
+    if (line && report->val_top1 >= 0)
+        json_object_set_new(line, "val_top1", json_real(report->val_top1));
     if (!line || json_array_append_new(metrics->lines, line))
         return fail(RETORT_MEMORY, "out of memory for metrics");
     return write_lines(metrics);

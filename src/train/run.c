@@ -63,6 +63,7 @@ static struct retort_progress progress_of(const struct listening *listening,
                                     .rate = report->rate,
                                     .images_per_second = (double)report->images / report->seconds,
                                     .waited = training_waited_percent(report),
+                                    .val_top1 = report->val_top1,
                                     .remaining = left * report->seconds / (double)report->step};
 }
 
@@ -75,11 +76,27 @@ static enum retort_status on_step(void *context, const struct training_report *r
 
 /* ---- training a part ---- */
 
+/* On the images that were held out, if any were. */
+static enum retort_status validate(const struct run *run, const struct part *part, int stage,
+                                   struct trainer *trainer, const struct training *training,
+                                   struct training_report *report)
+{
+    struct evaluation evaluation;
+    if (run->experiment.dataset.val.count == 0)
+        return RETORT_OK;
+    TRY(trainer_store(trainer));
+    TRY(evaluate_val(training->models[0], &run->experiment.dataset, part->stages[stage].train.batch,
+                     (enum precision)run->experiment.recipe.precision, &evaluation));
+    report->val_top1 = evaluation.top1;
+    return RETORT_OK;
+}
+
 static enum retort_status save_epoch(struct run *run, const struct listening *listening, int stage,
                                      struct trainer *trainer, const struct training *training,
-                                     const struct training_report *report)
+                                     struct training_report *report)
 {
     const struct part *part = listening->part;
+    TRY(validate(run, part, stage, trainer, training, report));
     TRY(metrics_add_epoch(&run->metrics, part->name, stage, listening->before, part->epochs,
                           part->stages[stage].losses, report));
     TRY(state_save(run->experiment.folder, part->name, stage, report->epoch + 1, trainer,

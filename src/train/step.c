@@ -159,6 +159,8 @@ static struct student_view view_of(const struct step_student *student,
 {
     return (struct student_view){.logits = executor_logits(student->executor),
                                  .labels = moment->labels,
+                                 .others = moment->others,
+                                 .shares = moment->shares,
                                  .diff_logits = executor_diff_logits(student->executor),
                                  .taps = student->taps,
                                  .diff_taps = student->diff_taps};

@@ -50,6 +50,8 @@ struct train_step {
 struct step_moment {
     const float *images;        /* plain (batch, c, h, w) */
     const int *labels;          /* (batch) */
+    const int *others;          /* (batch): labels of what is mixed in; NULL: nothing is */
+    const float *shares;        /* (batch): of the first label */
     const int *indices, *views; /* (batch), of the images; looked at with a cache only */
     uint32_t number;            /* counts the steps of all stages, for dropout and the ensemble */
     double progress;            /* of the stage, from 0 to 1 */

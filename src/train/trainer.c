@@ -119,6 +119,8 @@ static enum retort_status step_once(struct trainer *trainer, const struct batch 
     const long every = (report->steps + MEASURED - 1) / MEASURED;
     const struct step_moment moment = {.images = batch->images,
                                        .labels = batch->labels,
+                                       .others = batch->others,
+                                       .shares = batch->shares,
                                        .indices = batch->indices,
                                        .views = batch->views,
                                        .number = (uint32_t)(before + done),
@@ -148,7 +150,7 @@ enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_li
     const struct trainer_setup *setup = &trainer->setup;
     const long steps = trainer_steps(trainer);
     const double start = omp_get_wtime(), waited = loader_waited(trainer->loader);
-    struct training_report now = {.epoch = epoch, .steps = steps};
+    struct training_report now = {.epoch = epoch, .steps = steps, .val_top1 = -1};
     struct tally tally = {0};
     struct batch batch;
     TRY(loader_start(trainer->loader, setup->epochs_before + epoch, 0));

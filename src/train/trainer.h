@@ -66,6 +66,7 @@ struct training_report {
     double rate;                  /* learning rate of the last step */
     double seconds, waited;       /* since the epoch began; of it waiting for data */
     long images;
+    double val_top1; /* percent of the validation images after the epoch; below 0: there are none */
 };
 
 /* The share of the time so far in which training waited for data. */

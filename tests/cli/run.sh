@@ -89,6 +89,13 @@ wait "$process" || code=$?
 tail -n 1 "$folder/err" | grep -q '^retort: stopped; .*--resume' || fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
 
+# ---- images held out ----
+
+expect 0 'gain: ' run "$folder/r.yaml" --out "$folder/val" --set data.val=20
+[ "$(grep -cE '  val [0-9.]+ %$' "$folder/err")" -eq 6 ] || fail "data.val: $(cat "$folder/err")"
+[ "$(grep -c '"val_top1":' "$folder/val/metrics.jsonl")" -eq 6 ] || fail "data.val: metrics.jsonl"
+if grep -q val_top1 "$folder/run/metrics.jsonl"; then fail "val_top1 without data.val"; fi
+
 # ---- several seeds ----
 
 expect 0 'distilled student' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set teacher.seed=5
@@ -116,14 +123,15 @@ fi
 
 # ---- the recipes that come with the program ----
 
-# Those of CIFAR-100 get made-up images and small batches: what is tested is that everything fits.
+# Those of large sets get made-up images, of CIFAR-100's form, and small batches: what is tested is that
+# everything fits.
 cd "$folder"
 make_cifar100 cifar 200
 for recipe in "$recipes"/*.yaml "$recipes"/*/*.yaml; do
     code=0
     set -- --dry-run --set threads=1
-    if grep -q 'set: cifar100' "$recipe"; then
-        set -- "$@" --set data.path=cifar --set teacher.train.batch=4 --set student.train.batch=4
+    if grep -qE 'set: (cifar100|imagenet64)' "$recipe"; then
+        set -- "$@" --set data.set=cifar100 --set data.path=cifar --set teacher.train.batch=4 --set student.train.batch=4
     fi
     "$retort" run "$recipe" "$@" >"$folder/out" 2>"$folder/err" || code=$?
     if [ "$code" -eq 0 ]; then

@@ -8,18 +8,33 @@
 #include "base/random.h"
 #include "distill/loss.h"
 
-/* A cross-entropy of its own for one call; diff is added to. */
-static double run(int n, int classes, const float *logits, const int *labels, double weight,
-                  float *diff)
+/* A cross-entropy of its own for one call; diff is added to. others, shares may be NULL. */
+static double run_mixed(const char *text, int n, int classes, const float *logits,
+                        const int *labels, const int *others, const float *shares, double weight,
+                        float *diff)
 {
     const struct loss *loss = loss_of(LOSS_ce);
     const struct loss_shapes shapes = {.n = n, .classes = classes};
-    const struct student_view student = {.logits = logits, .labels = labels, .diff_logits = diff};
-    void *state;
-    assert_ok(loss->create(&weight, &shapes, &state));
+    const struct student_view student = {.logits = logits,
+                                         .labels = labels,
+                                         .others = others,
+                                         .shares = shares,
+                                         .diff_logits = diff};
+    struct arena arena = {0};
+    void *state, *settings;
+    assert_ok(arena_take(&arena, loss->settings->bytes, &settings));
+    assert_ok(settings_parse(loss->settings, settings, "ce", text, &arena));
+    assert_ok(loss->create(settings, &shapes, &state));
     double value = loss->student(state, weight, &student);
     loss->destroy(state);
+    arena_release(&arena);
     return value;
+}
+
+static double run(int n, int classes, const float *logits, const int *labels, double weight,
+                  float *diff)
+{
+    return run_mixed("", n, classes, logits, labels, NULL, NULL, weight, diff);
 }
 
 static void check_golden(const char *name)
@@ -119,12 +134,41 @@ static void threads_change_nothing(void **state)
     assert_memory_equal(one, three, sizeof(one));
 }
 
+/* Worked by hand from the definition: q log p with q of two labels and a part for all. */
+static void smoothed_and_mixed_labels_follow_the_definition(void **state)
+{
+    enum { N = 2, CLASSES = 3 };
+    const float logits[N * CLASSES] = {0.5f, -1, 2, 1, 0, 0.25f}, shares[N] = {0.7f, 1};
+    const int labels[N] = {0, 2}, others[N] = {2, 1};
+    float diff[N * CLASSES] = {0};
+    double wanted = 0, slopes[N * CLASSES];
+    for (int i = 0; i < N; i++) {
+        double sum = 0;
+        for (int k = 0; k < CLASSES; k++)
+            sum += exp((double)logits[i * CLASSES + k]);
+        for (int k = 0; k < CLASSES; k++) {
+            const double p = exp((double)logits[i * CLASSES + k]) / sum;
+            const double q = 0.9 * ((double)shares[i] * (k == labels[i]) +
+                                    (1 - (double)shares[i]) * (k == others[i])) +
+                             0.1 / CLASSES;
+            wanted -= q * log(p) / N;
+            slopes[i * CLASSES + k] = 2 * (p - q) / N;
+        }
+    }
+    const double value =
+        run_mixed("smoothing=0.1", N, CLASSES, logits, labels, others, shares, 2, diff);
+    assert_float_equal(value, wanted, 1e-7);
+    for (int i = 0; i < N * CLASSES; i++)
+        assert_float_equal(diff[i], slopes[i], 1e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_agrees_with_the_outside_implementation),
         cmocka_unit_test(large_logits_do_not_overflow),
         cmocka_unit_test(its_gradient_is_the_finite_difference),
+        cmocka_unit_test(smoothed_and_mixed_labels_follow_the_definition),
         cmocka_unit_test(the_weight_scales_the_gradient_but_not_the_value),
         cmocka_unit_test(one_class_has_no_loss),
         cmocka_unit_test(equal_logits_give_the_log_of_the_classes),

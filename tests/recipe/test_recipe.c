@@ -269,7 +269,7 @@ static void bad_recipes_are_refused_in_one_sentence(void **state)
         {"name: x\ndata:\n  set: x\n  augment: [flip,\n    spin]\n" TEACHER STUDENT STAGES,
          RETORT_INVALID,
          "recipe.yaml:5: data.augment.1: spin found, one of flip, alternating-flip, crop, rotate, "
-         "cutout, jitter wanted"},
+         "cutout, jitter, mixup, cutmix wanted"},
         {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {warmup: 1.5}}\n",
          RETORT_INVALID, "recipe.yaml:5: student.train.warmup: 1.5 found, a number from 0 to 1"},
         {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {milestones: [30, 100]}}\n",
@@ -297,6 +297,15 @@ static void bad_recipes_are_refused_in_one_sentence(void **state)
         {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
          "distill: {peers: 2, generations: 2, stages: [{losses: {ce: {}}}]}\n",
          RETORT_INVALID, "distill.peers: found beside generations"},
+        {"name: x\ndata: {set: mnist, augment: [mixup]}\n" TEACHER STUDENT
+         "distill: {stages: [{losses: {ce: {}, dkd: {}}}]}\n",
+         RETORT_INVALID, "distill.stages.0.losses.dkd: it takes the label's class apart"},
+        {"name: x\ndata: {set: mnist, augment: [cutmix]}\n" TEACHER STUDENT
+         "distill: {cache: on, stages: [{losses: {ce: {}, kl: {}}}]}\n",
+         RETORT_INVALID, "distill.cache: on, but data.augment mixes images"},
+        {"name: x\n" DATA TEACHER STUDENT
+         "distill: {cache_maps: on, stages: [{losses: {ce: {}, kl: {}}}]}\n",
+         RETORT_INVALID, "distill.cache_maps: on, but distill.cache is off"},
         {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {}}]}\n", RETORT_INVALID,
          "distill.stages.0.losses: none found"},
         {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {ce: {weight: 0}}}]}\n",

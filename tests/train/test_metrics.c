@@ -23,7 +23,8 @@ static void add(struct metrics *metrics, const char *part, int epoch)
         .rate = 0.1,
         .seconds = 4,
         .waited = 0.5,
-        .images = 100};
+        .images = 100,
+        .val_top1 = -1};
     assert_ok(metrics_add_epoch(metrics, part, 0, 0, 3, losses, &report));
 }
 
