@@ -7,6 +7,6 @@
 #include "retort/run.h"
 
 /* Print what a run with these options would do; gives the exit code. */
-int dry_run(const struct retort_run_options *options, bool json);
+int dry_run(const struct retort_run_options *options, int repeat, bool json);
 
 #endif

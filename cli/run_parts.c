@@ -10,6 +10,7 @@
 #include "command.h"
 #include "dry_run.h"
 #include "progress.h"
+#include "retort/repeat.h"
 
 enum { MOST_OVERRIDES = 256 };
 
@@ -17,15 +18,28 @@ struct options {
     struct retort_run_options run;
     const char *overrides[MOST_OVERRIDES];
     bool quiet, json, dry;
+    int repeat; /* 0: one run with the recipe's seed */
 };
 
-enum { OPTION_OUT = 256, OPTION_SET, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET, OPTION_JSON };
+enum {
+    OPTION_OUT = 256,
+    OPTION_SET,
+    OPTION_RESUME,
+    OPTION_DRY_RUN,
+    OPTION_QUIET,
+    OPTION_JSON,
+    OPTION_FORCE,
+    OPTION_REPEAT
+};
 
 static const struct argp_option rows[] = {
     {"out", OPTION_OUT, "DIR", 0, "folder of the run (runs/NAME)", 0},
     {"set", OPTION_SET, "KEY=VALUE", 0,
      "override the recipe, e.g. student.train.epochs=3; may be repeated", 0},
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
+    {"repeat", OPTION_REPEAT, "N", 0,
+     "run seeds 1 to N, each in a folder of its own, and print means and deviations", 0},
+    {"force", OPTION_FORCE, NULL, 0, "teach also with teachers that know nothing", 0},
     {"dry-run", OPTION_DRY_RUN, NULL, 0,
      "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
@@ -48,6 +62,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_RESUME:
         options->run.resume = true;
+        return 0;
+    case OPTION_REPEAT:
+        options->repeat = option_number(state, "--repeat", text, 1, 1000);
+        return 0;
+    case OPTION_FORCE:
+        options->run.force = true;
         return 0;
     case OPTION_DRY_RUN:
         options->dry = true;
@@ -118,10 +138,10 @@ static void print_table(const struct retort_run_result *result)
            result->folder);
 }
 
-static int print_json(const struct retort_run_result *result)
+static int print_file(const char *folder, const char *name)
 {
     char path[4096], text[4096];
-    snprintf(path, sizeof(path), "%s/run.json", result->folder);
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
     FILE *file = fopen(path, "r");
     if (!file) {
         perror(path);
@@ -132,6 +152,73 @@ static int print_json(const struct retort_run_result *result)
     putchar('\n');
     fclose(file);
     return EXIT_OK;
+}
+
+/* ---- several seeds ---- */
+
+static void print_spread(const char *label, const struct retort_spread *spread)
+{
+    if (spread->count > 0)
+        printf("%-18s %8.2f +- %.2f\n", label, spread->mean, spread->sd);
+}
+
+static void print_repeat(const struct retort_repeat_result *result)
+{
+    printf("%-18s %14s %18s %8s\n", "top-1 %", "plain student", "distilled student", "gain");
+    for (int i = 0; i < result->count; i++) {
+        const struct retort_model_result *plain = find(&result->runs[i], "baseline"),
+                                         *student = find(&result->runs[i], "student");
+        char label[32];
+        snprintf(label, sizeof(label), "seed %d", i + 1);
+        printf("%-18s", label);
+        if (plain)
+            printf(" %14.2f", plain->top1);
+        else
+            printf(" %14s", "-");
+        if (student)
+            printf(" %18.2f", student->top1);
+        else
+            printf(" %18s", "-");
+        if (plain && student)
+            printf(" %+8.2f", student->top1 - plain->top1);
+        putchar('\n');
+    }
+    print_spread("plain student", &result->baseline);
+    print_spread("distilled student", &result->student);
+    print_spread("gain", &result->gain);
+    printf("written: %s/repeat.json and the runs beside it\n", result->folder);
+}
+
+static int repeat_run(const struct options *options)
+{
+    struct retort_repeat_result result;
+    const enum retort_status status = retort_repeat(&options->run, options->repeat, &result);
+    progress_end(options->run.context);
+    if (status != RETORT_OK)
+        return report_failure();
+    int code = EXIT_OK;
+    if (options->json)
+        code = print_file(result.folder, "repeat.json");
+    else
+        print_repeat(&result);
+    retort_repeat_release(&result);
+    return code;
+}
+
+static int single_run(const struct options *options)
+{
+    struct retort_run_result result;
+    const enum retort_status status = retort_run(&options->run, &result);
+    progress_end(options->run.context);
+    if (status != RETORT_OK)
+        return report_failure();
+    int code = EXIT_OK;
+    if (options->json)
+        code = print_file(result.folder, "run.json");
+    else
+        print_table(&result);
+    retort_run_release(&result);
+    return code;
 }
 
 /* ---- stopping ---- */
@@ -164,23 +251,12 @@ int run_parts(int argc, char **argv, const char *doc, unsigned parts)
     const struct argp parser = {rows, parse, "RECIPE", doc, NULL, NULL, NULL};
     struct options options = {.run = {.parts = parts, .listener = on_progress}};
     struct progress progress;
-    struct retort_run_result result;
     options.run.overrides = options.overrides;
     options.run.context = &progress;
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     if (options.dry)
-        return dry_run(&options.run, options.json);
+        return dry_run(&options.run, options.repeat, options.json);
     progress_begin(&progress, options.quiet);
     catch_interrupts();
-    enum retort_status status = retort_run(&options.run, &result);
-    progress_end(&progress);
-    if (status != RETORT_OK)
-        return report_failure();
-    int code = EXIT_OK;
-    if (options.json)
-        code = print_json(&result);
-    else
-        print_table(&result);
-    retort_run_release(&result);
-    return code;
+    return options.repeat ? repeat_run(&options) : single_run(&options);
 }

@@ -15,11 +15,10 @@
 extern "C" {
 #endif
 
-enum { RETORT_PLAN_PARTS = 3 };
-
 struct retort_plan_part {
-    const char *part; /* "teacher-1", "baseline", "student"; static */
-    int epochs, batch;
+    char part[32];       /* "teacher-1", "baseline", "student" */
+    int stage, stages;   /* 1 first; of the part */
+    int epochs, batch;   /* of the stage */
     long steps;          /* in an epoch */
     double step_seconds; /* mean of a few steps, run on this machine */
     double seconds;      /* of all steps; evaluation and saving are not counted */
@@ -29,16 +28,26 @@ struct retort_plan_pair {
     char *first, *second; /* names of taps */
 };
 
+/* A 1x1 convolution + batch norm between a tap of the student and the losses. */
+struct retort_plan_adapter {
+    char *tap;
+    int from, to; /* channels of student and teacher */
+};
+
 struct retort_plan {
     char *recipe;            /* resolved, YAML */
     char *folder;            /* where the run would go */
     char *teacher, *student; /* networks or model files, for retort_network_open with: */
-    int classes, input[3];
-    int pair_count; /* of taps whose Gram matrices are compared */
+    int classes, input[3];   /* teacher NULL: there is none */
+    int teacher_count;
+    int pair_count; /* of taps that losses compare with each other */
     struct retort_plan_pair *pairs;
-    int part_count; /* that were asked for and are trained */
-    struct retort_plan_part parts[RETORT_PLAN_PARTS];
-    double seconds; /* of all parts */
+    int adapter_count;
+    struct retort_plan_adapter *adapters;
+    int part_count; /* stages of parts that were asked for and are trained */
+    struct retort_plan_part *parts;
+    double cache_bytes; /* of the file of the teachers' logits; 0: none */
+    double seconds;     /* of all parts */
 };
 
 /* options: as for retort_run; listener and resume are not looked at. Takes a few seconds: it loads

@@ -3,7 +3,8 @@
  *
  * Everything is written to one folder, each file whole or not at all:
  *   recipe.yaml           the resolved recipe
- *   teacher-1.safetensors, baseline.safetensors, student.safetensors
+ *   teacher-1.safetensors ..., baseline.safetensors, student.safetensors; of earlier generations
+ *   generation-1.safetensors ...
  *   metrics.jsonl         one object per epoch and part
  *   run.json              the summary
  *   state/                where an interrupted run goes on, written every epoch */
@@ -29,9 +30,9 @@ enum retort_progress_kind {
 
 struct retort_progress {
     enum retort_progress_kind kind;
-    const char *part; /* "teacher-1", "baseline", "student" */
+    const char *part; /* "teacher-1", "baseline", "generation-1", "student" */
     const char *text;
-    int epoch, epochs; /* 1 first */
+    int epoch, epochs; /* of all stages of the part, 1 first */
     long step, steps;  /* of this epoch, 1 first */
     double loss;       /* mean of the epoch so far */
     double accuracy;   /* percent of the training images, so far, as augmented */
@@ -61,6 +62,7 @@ struct retort_run_options {
     unsigned parts;     /* of enum retort_parts; 0: all. A part that is not asked for must be there
                            already     when another one needs it */
     bool resume; /* go on with what the folder holds; otherwise a folder with a run is refused */
+    bool force;  /* teach also with teachers that know nothing */
     retort_listener *listener; /* may be NULL */
     void *context;
 };
@@ -75,7 +77,7 @@ struct retort_model_result {
 
 struct retort_run_result {
     char *folder;
-    int count; /* teachers, then baseline, then student; those that exist */
+    int count; /* teachers, then baseline, then generations and student; those that exist */
     struct retort_model_result *models;
 };
 

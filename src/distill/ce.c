@@ -8,11 +8,10 @@
 #include "distill/softmax.h"
 
 struct ce_settings {
-    double weight;
+    struct loss_weight weight;
 };
 static const struct setting ce_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct ce_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct ce_settings, "1"),
 };
 static const struct setting_table ce_table = SETTING_TABLE("ce", struct ce_settings, ce_rows);
 

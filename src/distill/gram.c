@@ -23,8 +23,7 @@
 static const char *const pool_words[] = {"max", "avg", NULL};
 static const char *const norm_words[] = {"mean", "sskd", "frobenius", NULL};
 static const struct setting gram_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct gram_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct gram_settings, "1"),
     {"pairs", SETTING_TEXTS, offsetof(struct gram_settings, pairs), .fallback = "all",
      .help = "pairs of taps: all, adjacent, cross, or a list such as stem-stage1, stem-stage3"},
     {"pool", SETTING_CHOICE, offsetof(struct gram_settings, pool), .choices = pool_words,
@@ -260,6 +259,20 @@ static void gram_teacher(void *state, const struct teacher_view *teacher)
     }
 }
 
+static float *gram_kept(void *state, size_t *floats)
+{
+    struct gram *gram = state;
+    *floats = gram->plan.kept;
+    return gram->kept;
+}
+
+static void gram_recalled(void *state)
+{
+    struct gram *gram = state;
+    gram->teachers = 1;
+    gram->share = 1;
+}
+
 /* ---- the student ---- */
 
 /* Where a level's gradient is put together: the map itself if it is a panel, else scratch. */
@@ -389,11 +402,14 @@ const struct loss loss_gram = {
     .name = "gram",
     .settings = &gram_table,
     .needs_teacher = true,
+    .same_channels = true,
     .create = gram_create,
     .destroy = gram_destroy,
     .uses_tap = gram_uses_tap,
     .pair = gram_pair,
     .begin = gram_begin,
     .teacher = gram_teacher,
+    .kept = gram_kept,
+    .recalled = gram_recalled,
     .student = gram_student,
 };

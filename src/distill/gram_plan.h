@@ -14,7 +14,7 @@
 enum gram_norm { GRAM_MEAN, GRAM_SSKD, GRAM_FROBENIUS };
 
 struct gram_settings {
-    double weight;
+    struct loss_weight weight;
     struct text_list pairs;
     int pool; /* enum gram_pool */
     int norm; /* enum gram_norm */

@@ -1,39 +1,38 @@
 /* kl.c - distillation from the teachers' probabilities (Hinton et al. 2015; offline, so the
- * teachers are frozen): T^2 * batch mean of KL(p_teacher || p_student), p = softmax(z / T).
+ * teachers are frozen): T^2 * batch mean of KL(p_teacher || p_student), p = softmax(scores), the
+ * scores being z / T, or standardised (logits.h).
  *
  * With several teachers p_teacher is the mean of their probabilities, weighted by their shares.
- * Gradient: weight * T * (softmax(z / T) - p_teacher) / n. Where p_teacher is 0, p log p is 0. */
+ * Gradient by the scores: weight * T^2 * (softmax(scores) - p_teacher) / n. Where p_teacher is 0,
+ * p log p is 0. */
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "distill/loss.h"
-#include "distill/softmax.h"
+#include "distill/logits.h"
 
 struct kl_settings {
-    double weight, temperature;
+    struct loss_weight weight;
+    double temperature;
+    bool standardize;
 };
 static const struct setting kl_rows[] = {
-    {"weight", SETTING_NUMBER, offsetof(struct kl_settings, weight), .low = 0, .high = 1e6,
-     .fallback = "1", .help = "factor of this loss in the sum"},
+    LOSS_WEIGHT_ROWS(struct kl_settings, "1"),
     {"temperature", SETTING_NUMBER, offsetof(struct kl_settings, temperature), .low = 0.01,
      .high = 1000, .fallback = "1", .help = "divides the logits of teacher and student"},
+    {"standardize", SETTING_FLAG, offsetof(struct kl_settings, standardize), .fallback = "false",
+     .help = "bring each image's logits to mean 0 and deviation 1 before the temperature"},
 };
 static const struct setting_table kl_table = SETTING_TABLE("kl", struct kl_settings, kl_rows);
 
 struct kl {
-    int n, classes;
-    double temperature;
-    double *teacher; /* (n, classes) probabilities, the sum over the teachers seen so far */
-    double *values;  /* (n) of each image; summed in order, so threads do not change the sum */
+    struct logits logits;
 };
 
 static void kl_destroy(void *state)
 {
     struct kl *kl = state;
-    if (kl) {
-        free(kl->teacher);
-        free(kl->values);
-    }
+    if (kl)
+        logits_release(&kl->logits);
     free(kl);
 }
 
@@ -41,13 +40,10 @@ static enum retort_status kl_create(const void *settings, const struct loss_shap
                                     void **state)
 {
     const struct kl_settings *wanted = settings;
-    const size_t n = (size_t)shapes->n, classes = (size_t)shapes->classes;
     enum retort_status status;
     struct kl *kl = NULL;
     TRY(memory_zeroed(1, sizeof(*kl), (void **)&kl));
-    *kl = (struct kl){shapes->n, shapes->classes, wanted->temperature, NULL, NULL};
-    TRY_DONE(memory_zeroed(n * classes, sizeof(double), (void **)&kl->teacher));
-    TRY_DONE(memory_zeroed(n, sizeof(double), (void **)&kl->values));
+    TRY_DONE(logits_init(&kl->logits, shapes, wanted->temperature, wanted->standardize));
     *state = kl;
     return RETORT_OK;
 done:
@@ -58,32 +54,25 @@ done:
 static void kl_begin(void *state)
 {
     struct kl *kl = state;
-    memset(kl->teacher, 0, (size_t)kl->n * (size_t)kl->classes * sizeof(double));
+    logits_begin(&kl->logits);
 }
 
 static void kl_teacher(void *state, const struct teacher_view *teacher)
 {
     struct kl *kl = state;
-#pragma omp parallel for schedule(static)
-    for (int i = 0; i < kl->n; i++) {
-        const float *logits = teacher->logits + (size_t)i * (size_t)kl->classes;
-        double *probs = kl->teacher + (size_t)i * (size_t)kl->classes;
-        double log_sum = softmax_log_sum(logits, kl->classes, kl->temperature);
-        for (int k = 0; k < kl->classes; k++)
-            probs[k] += teacher->share * exp(logits[k] / kl->temperature - log_sum);
-    }
+    logits_teacher(&kl->logits, teacher);
 }
 
-static double kl_image(const struct kl *kl, const float *logits, const double *teacher,
-                       double factor, float *diff)
+/* The divergence; scores become factor * its gradient. */
+static double kl_image(const double *teacher, int classes, double factor, double *scores)
 {
-    const double log_sum = softmax_log_sum(logits, kl->classes, kl->temperature);
+    const double log_sum = scores_log_sum(scores, classes, -1);
     double divergence = 0;
-    for (int k = 0; k < kl->classes; k++) {
-        double log_probability = logits[k] / kl->temperature - log_sum;
+    for (int k = 0; k < classes; k++) {
+        double log_probability = scores[k] - log_sum;
         if (teacher[k] != 0)
             divergence += teacher[k] * (log(teacher[k]) - log_probability);
-        diff[k] += (float)(factor * (exp(log_probability) - teacher[k]));
+        scores[k] = factor * (exp(log_probability) - teacher[k]);
     }
     return divergence;
 }
@@ -91,17 +80,16 @@ static double kl_image(const struct kl *kl, const float *logits, const double *t
 static double kl_student(void *state, double weight, const struct student_view *student)
 {
     struct kl *kl = state;
-    const double factor = weight * kl->temperature / kl->n;
+    const struct logits *logits = &kl->logits;
+    const double scale = logits->temperature * logits->temperature / logits->n;
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < kl->n; i++) {
-        size_t row = (size_t)i * (size_t)kl->classes;
-        kl->values[i] = kl_image(kl, student->logits + row, kl->teacher + row, factor,
-                                 student->diff_logits + row);
+    for (int i = 0; i < logits->n; i++) {
+        double *scores = logits_scores(logits, i, student->logits);
+        logits->values[i] =
+            kl_image(logits_probabilities(logits, i), logits->classes, weight * scale, scores);
+        logits_back(logits, i, student->logits, student->diff_logits);
     }
-    double sum = 0;
-    for (int i = 0; i < kl->n; i++)
-        sum += kl->values[i];
-    return kl->temperature * kl->temperature * sum / kl->n;
+    return scale * logits_sum(logits);
 }
 
 const struct loss loss_kl = {

@@ -13,7 +13,13 @@
 #define LOSS_KINDS(X)                                                                              \
     X(ce)                                                                                          \
     X(kl)                                                                                          \
-    X(gram)
+    X(gram)                                                                                        \
+    X(dkd)                                                                                         \
+    X(dist)                                                                                        \
+    X(at)                                                                                          \
+    X(hint)                                                                                        \
+    X(rkd)                                                                                         \
+    X(kd_svd)
 
 enum loss_kind {
 #define LOSS_ENUM(name) LOSS_##name,
@@ -21,6 +27,35 @@ enum loss_kind {
 #undef LOSS_ENUM
         LOSS_COUNT
 };
+
+/* The factor of a loss in the sum, and how it changes while a stage goes on. The first member of
+ * every loss's settings. */
+enum loss_ramp { LOSS_CONSTANT, LOSS_LINEAR, LOSS_COSINE };
+struct loss_weight {
+    double weight, final; /* at the first step; at the last one, where there is a ramp */
+    int ramp;             /* enum loss_ramp */
+};
+extern const char *const loss_ramps[];
+#define LOSS_WEIGHT_ROWS(type, fallback_text)                                                      \
+    {"weight",                                                                                     \
+     SETTING_NUMBER,                                                                               \
+     offsetof(type, weight.weight),                                                                \
+     .low = 0,                                                                                     \
+     .high = 1e6,                                                                                  \
+     .fallback = (fallback_text),                                                                  \
+     .help = "factor of this loss in the sum"},                                                    \
+        {"ramp",                                                                                   \
+         SETTING_CHOICE,                                                                           \
+         offsetof(type, weight.ramp),                                                              \
+         .choices = loss_ramps,                                                                    \
+         .fallback = "constant",                                                                   \
+         .help = "how the weight goes to `final` while the stage goes on"},                        \
+    {                                                                                              \
+        "final", SETTING_NUMBER, offsetof(type, weight.final),                                     \
+            .low = 0, .high = 1e6, .fallback = "0", .help = "weight at the end of a ramp"          \
+    }
+/* progress: from 0 at the stage's first step to 1 at its last one. */
+double loss_weight_at(const struct loss_weight *weight, double progress);
 
 /* Known when the loss is made. Taps: student and teacher agree in number and names. */
 struct loss_shapes {
@@ -56,8 +91,10 @@ struct student_view {
 
 struct loss {
     const char *name;
-    const struct setting_table *settings; /* its struct's first member is `double weight` */
+    const struct setting_table *settings; /* its struct begins with struct loss_weight */
     bool needs_teacher;
+    bool same_channels; /* taps it uses have the same channels in student and teacher: where they
+                           differ, adapters are wanted before them */
 
     /* settings stay valid while the loss lives. Shapes that do not fit are RETORT_INVALID and name
      * the taps and their sizes. */
@@ -73,6 +110,11 @@ struct loss {
     void (*begin)(void *state);
     /* Keep what is needed of one teacher. NULL: teachers are not looked at. */
     void (*teacher)(void *state, const struct teacher_view *teacher);
+    /* What is kept of the maps of a step's one teacher, (n, *floats) in a row, to be stored and put
+     * back in a later step instead of calling `teacher`; recalled says that it was put back. NULL:
+     * there is no such thing. */
+    float *(*kept)(void *state, size_t *floats);
+    void (*recalled)(void *state);
     /* Return the unweighted value; add weight * gradient. */
     double (*student)(void *state, double weight, const struct student_view *student);
 };

@@ -1,17 +1,19 @@
 /* objective.c - the losses of a stage in the order of LOSS_KINDS, one after the other. */
 #include "distill/objective.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct part {
     const struct loss *loss; /* NULL: takes no part */
-    double weight;
+    struct loss_weight weight;
     void *state;
 };
 
 struct objective {
     int n, classes, tap_count;
+    enum objective_side side;
     struct part parts[LOSS_COUNT];
 };
 
@@ -22,7 +24,7 @@ static enum retort_status make_part(const struct loss *loss, const void *setting
         return fail(RETORT_INVALID, "the loss %s needs a teacher and there is none", loss->name);
     TRY(loss->create(settings, shapes, &part->state));
     part->loss = loss;
-    part->weight = *(const double *)settings; /* the first member, see loss.h */
+    part->weight = *(const struct loss_weight *)settings; /* the first member, see loss.h */
     return RETORT_OK;
 }
 
@@ -107,6 +109,35 @@ void objective_teacher(struct objective *objective, const struct teacher_view *t
     }
 }
 
+/* The only loss that looks at maps of teachers; NULL where there are several, or none. */
+static struct part *map_part(struct objective *objective)
+{
+    struct part *found = NULL;
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        bool looks = false;
+        for (int tap = 0; part->loss && tap < objective->tap_count; tap++)
+            looks |= part->loss->uses_tap && part->loss->uses_tap(part->state, tap);
+        if (looks && found)
+            return NULL;
+        if (looks)
+            found = part;
+    }
+    return found;
+}
+
+float *objective_kept(struct objective *objective, size_t *floats)
+{
+    struct part *part = map_part(objective);
+    return part && part->loss->kept ? part->loss->kept(part->state, floats) : NULL;
+}
+
+void objective_recalled(struct objective *objective)
+{
+    struct part *part = map_part(objective);
+    part->loss->recalled(part->state);
+}
+
 static void forget_gradients(const struct objective *objective, const struct student_view *student)
 {
     size_t logits = (size_t)objective->n * (size_t)objective->classes;
@@ -126,18 +157,75 @@ static void zero_undefined(const struct objective *objective, const struct stude
         }
 }
 
+void objective_choose(struct objective *objective, enum objective_side side)
+{
+    objective->side = side;
+}
+
+static bool takes_part(const struct objective *objective, const struct part *part)
+{
+    return part->loss && (objective->side == OBJECTIVE_ALL ||
+                          part->loss->needs_teacher == (objective->side == OBJECTIVE_TEACHING));
+}
+
 struct objective_value objective_student(struct objective *objective,
-                                         const struct student_view *student)
+                                         const struct student_view *student, double progress)
 {
     struct objective_value value = {0};
     forget_gradients(objective, student);
     for (int kind = 0; kind < LOSS_COUNT; kind++) {
         struct part *part = &objective->parts[kind];
-        if (!part->loss)
+        if (!takes_part(objective, part))
             continue;
-        value.raw[kind] = part->loss->student(part->state, part->weight, student);
-        value.total += part->weight * value.raw[kind];
+        const double weight = loss_weight_at(&part->weight, progress);
+        value.raw[kind] = part->loss->student(part->state, weight, student);
+        value.weighted[kind] = weight * value.raw[kind];
+        value.total += value.weighted[kind];
     }
     zero_undefined(objective, student);
     return value;
+}
+
+/* ---- measuring ---- */
+
+static double tensor_squares(const struct tensor *tensor)
+{
+    const size_t count = tensor_count(tensor);
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double x = tensor->type == PRECISION_BF16
+                             ? (double)bf16_to_float(((const uint16_t *)tensor->data)[i])
+                             : (double)((const float *)tensor->data)[i];
+        sum += x * x;
+    }
+    return sum;
+}
+
+static void take_norms(const struct objective *objective, const struct student_view *student,
+                       double *logits, double *taps)
+{
+    const size_t count = (size_t)objective->n * (size_t)objective->classes;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)student->diff_logits[i] * (double)student->diff_logits[i];
+    *logits = sqrt(sum);
+    sum = 0;
+    for (int tap = 0; tap < objective->tap_count; tap++)
+        if (objective_uses_tap(objective, tap) && student->diff_taps[tap].defined)
+            sum += tensor_squares(&student->diff_taps[tap].tensor);
+    *taps = sqrt(sum);
+}
+
+void objective_measure(struct objective *objective, const struct student_view *student,
+                       double progress, struct objective_norms *norms)
+{
+    *norms = (struct objective_norms){0};
+    for (int kind = 0; kind < LOSS_COUNT; kind++) {
+        struct part *part = &objective->parts[kind];
+        if (!part->loss)
+            continue;
+        forget_gradients(objective, student);
+        part->loss->student(part->state, loss_weight_at(&part->weight, progress), student);
+        take_norms(objective, student, &norms->logits[kind], &norms->taps[kind]);
+    }
 }

@@ -22,12 +22,31 @@ bool objective_pair(const struct objective *objective, int index, int taps[2]);
 void objective_begin(struct objective *objective);
 void objective_teacher(struct objective *objective, const struct teacher_view *teacher);
 
+/* What the losses keep of the maps of a step's one teacher (loss.h), if one loss alone looks at
+ * maps and can keep them; else NULL. Put back, it is told of by objective_recalled. */
+float *objective_kept(struct objective *objective, size_t *floats);
+void objective_recalled(struct objective *objective);
+
 struct objective_value {
-    double total;           /* weighted sum */
-    double raw[LOSS_COUNT]; /* unweighted; 0 for losses that take no part */
+    double total;                                 /* weighted sum */
+    double raw[LOSS_COUNT], weighted[LOSS_COUNT]; /* 0 for losses that take no part */
 };
-/* diff_logits and the used diff_taps are overwritten (what no loss defined is zeroed). */
+/* diff_logits and the used diff_taps are overwritten (what no loss defined is zeroed). progress: of
+ * the stage, from 0 to 1, for weights that change. */
 struct objective_value objective_student(struct objective *objective,
-                                         const struct student_view *student);
+                                         const struct student_view *student, double progress);
+
+/* L2 norms of each loss's weighted gradient, at the logits and over all taps. */
+struct objective_norms {
+    double logits[LOSS_COUNT], taps[LOSS_COUNT];
+};
+/* Each loss is run alone; the gradients in `student` are worth nothing afterwards. Between
+ * objective_teacher and objective_student. */
+void objective_measure(struct objective *objective, const struct student_view *student,
+                       double progress, struct objective_norms *norms);
+
+/* Only some losses from now on: all; those that need no teacher (the task); those that do. */
+enum objective_side { OBJECTIVE_ALL, OBJECTIVE_TASK, OBJECTIVE_TEACHING };
+void objective_choose(struct objective *objective, enum objective_side side);
 
 #endif

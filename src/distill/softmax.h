@@ -1,4 +1,4 @@
-/* softmax.h - what the losses on logits share. In double: a batch has few logits. */
+/* softmax.h - softmax of a row of logits. In double: a batch has few logits. */
 #ifndef DISTILL_SOFTMAX_H
 #define DISTILL_SOFTMAX_H
 

@@ -198,6 +198,9 @@ enum retort_status graph_tap(struct graph *graph, const char *name, int node)
 
 static bool is_read(const struct graph *graph, int node)
 {
+    for (int i = 0; i < graph->tap_count; i++)
+        if (graph->taps[i].node == node)
+            return true;
     for (int i = node + 1; i < graph->node_count; i++)
         for (int k = 0; k < graph->nodes[i].input_count; k++)
             if (graph->nodes[i].inputs[k] == node)

@@ -99,7 +99,7 @@ enum retort_status graph_add(struct graph *graph, enum op_kind kind, const char 
 enum retort_status graph_tap(struct graph *graph, const char *name, int node);
 
 /* Check that the last node is a linear layer, whose outputs are the classes, and that every other
- * node is used. Nothing may be added afterwards. */
+ * node is read by one or is a tap. Nothing may be added afterwards. */
 enum retort_status graph_finish(struct graph *graph);
 
 /* Accepts a zeroed struct. */

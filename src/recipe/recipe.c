@@ -54,6 +54,10 @@ static const struct setting data_rows[] = {
      .fallback = "0", .help = "training images used of each class; 0: all"},
     {"test_limit", SETTING_INT, offsetof(struct recipe_data, test_limit), .low = 0, .high = INT_MAX,
      .fallback = "0", .help = "test images used of each class; 0: all"},
+    {"views", SETTING_INT, offsetof(struct recipe_data, views), .low = 0, .high = 10000,
+     .fallback = "0",
+     .help = "augmentations that an image has for the student, one after the other; 0: new ones in "
+             "every epoch, or 8 with distill.cache. Teachers get new ones always"},
     {"loader_threads", SETTING_INT, offsetof(struct recipe_data, loader_threads), .low = 1,
      .high = 64, .fallback = "1", .help = "threads that prepare batches ahead"},
 };
@@ -97,10 +101,15 @@ static const struct setting_table train_settings =
 static const struct setting teacher_rows[] = {
     {"network", SETTING_TEXT, offsetof(struct recipe_teacher, network), .fallback = "",
      .help = "the network to train as teacher, as in resnet:depth=32; or give weights"},
-    {"count", SETTING_INT, offsetof(struct recipe_teacher, count), .low = 1, .high = 100,
-     .fallback = "1", .help = "teachers to train; more than 1 is not supported yet"},
+    {"count", SETTING_INT, offsetof(struct recipe_teacher, count), .low = 0, .high = 100,
+     .fallback = "1",
+     .help = "teachers to train, from different seeds; 0: none, for losses that need none"},
+    {"seed", SETTING_INT, offsetof(struct recipe_teacher, seed), .low = 0, .high = INT_MAX,
+     .fallback = "0",
+     .help = "of the first teacher, the next ones count up; 0: the recipe's. Give it to have the "
+             "same teachers for several seeds"},
     {"weights", SETTING_TEXTS, offsetof(struct recipe_teacher, weights), .fallback = "",
-     .help = "model files of trained teachers; more than 1 is not supported yet"},
+     .help = "model files of trained teachers, instead of training them"},
     {"train", SETTING_GROUP, offsetof(struct recipe_teacher, train), .group = &train_settings,
      .help = "how a teacher is trained"},
 };
@@ -137,19 +146,55 @@ __attribute__((constructor)) static void link_losses(void)
 
 static const struct setting stage_rows[] = {
     {"epochs", SETTING_INT, offsetof(struct recipe_stage, epochs), .low = 0, .high = 100000,
-     .fallback = "0", .help = "0: as many as student.train.epochs says"},
+     .fallback = "0",
+     .help = "0: an equal share of what the other stages leave of student.train.epochs"},
+    {"lr", SETTING_NUMBER, offsetof(struct recipe_stage, lr), .low = 0, .high = 1000,
+     .fallback = "0", .help = "the highest learning rate of this stage; 0: the student's"},
+    {"schedule", SETTING_CHOICE, offsetof(struct recipe_stage, schedule), .choices = schedules,
+     .fallback = "auto", .help = "of the learning rate, over this stage; auto: the student's"},
+    {"trains", SETTING_TEXTS, offsetof(struct recipe_stage, trains), .fallback = "all",
+     .help = "what this stage trains: all, student, adapters, or beginnings of parameter names "
+             "such as stage1 or fc; the rest is frozen"},
     {"losses", SETTING_GROUP, offsetof(struct recipe_stage, losses), .group = &losses_settings,
      .help = "what is minimised: the weighted sum of these"},
 };
 static const struct setting_table stage_settings =
     SETTING_TABLE("stage", struct recipe_stage, stage_rows);
 
+static const char *const presets[] = {"auto", "joint", "two-stage", "fsp", NULL};
+static const char *const balances[] = {"none", "grad-norm", NULL};
+
 static const struct setting distill_rows[] = {
     {"taps", SETTING_TEXTS, offsetof(struct recipe_distill, taps), .fallback = "",
      .help = "feature maps that are compared; empty: all that student and teacher both have"},
+    {"ensemble", SETTING_GROUP, offsetof(struct recipe_distill, ensemble),
+     .group = &ensemble_settings, .help = "how several teachers go together"},
+    {"preset", SETTING_CHOICE, offsetof(struct recipe_distill, preset), .choices = presets,
+     .fallback = "auto",
+     .help = "stages by name, where none are listed: joint (ce, kl and gram together), two-stage "
+             "(gram, then all), fsp (gram of adjacent taps, then ce); auto: two-stage where taps "
+             "of student and teacher differ in channels, else joint"},
+    {"balance", SETTING_CHOICE, offsetof(struct recipe_distill, balance), .choices = balances,
+     .fallback = "none",
+     .help = "grad-norm: the gradient of the losses that need a teacher is cut down to the norm of "
+             "the others'; takes a second backward pass"},
+    {"cache", SETTING_FLAG, offsetof(struct recipe_distill, cache), .fallback = "false",
+     .help = "keep the logits of every teacher for every view of an image in a file, so that it "
+             "looks at each once"},
+    {"cache_maps", SETTING_FLAG, offsetof(struct recipe_distill, cache_maps), .fallback = "false",
+     .help =
+         "with cache: keep the teacher's Gram matrices too, else a teacher whose maps are looked "
+         "at is run in every step; takes gigabytes"},
+    {"peers", SETTING_INT, offsetof(struct recipe_distill, peers), .low = 1, .high = 8,
+     .fallback = "1",
+     .help = "students that are trained together and teach each other (mutual learning); the first "
+             "one is delivered; needs teacher.count 0"},
+    {"generations", SETTING_INT, offsetof(struct recipe_distill, generations), .low = 1,
+     .high = 100, .fallback = "1",
+     .help = "students one after the other, each taught by the one before it (born again); the "
+             "last one is delivered"},
     {"stages", SETTING_GROUPS, offsetof(struct recipe_distill, stages), .group = &stage_settings,
-     .help = "the parts of the distillation, one after the other; more than 1 is not supported "
-             "yet"},
+     .help = "the parts of the distillation, one after the other; none: the preset's"},
 };
 static const struct setting_table distill_settings =
     SETTING_TABLE("distill", struct recipe_distill, distill_rows);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/settings.h"
+#include "distill/ensemble.h"
 #include "distill/loss.h"
 
 enum budget { BUDGET_QUICK, BUDGET_FULL }; /* 30 epochs one-cycle; 200 epochs stepped */
@@ -32,6 +33,7 @@ struct recipe_data {
     int val;                  /* training images held out */
     int size;                 /* of images of any size; 0: the set's default */
     int limit, test_limit;    /* images per class, 0 = all */
+    int views;                /* augmentations that an image has; 0: new ones in every epoch */
     int loader_threads;
 };
 
@@ -57,7 +59,8 @@ struct recipe_train {
 
 struct recipe_teacher {
     const char *network;      /* "" when weights are given */
-    int count;                /* teachers to train, from seeds seed, seed + 1, ... */
+    int count;                /* teachers to train, from seeds seed, seed + 1, ...; 0: none */
+    int seed;                 /* of the first one; 0: the recipe's */
     struct text_list weights; /* model files instead of training; relative to the working folder */
     struct recipe_train train;
 };
@@ -73,12 +76,26 @@ struct recipe_losses {
 };
 
 struct recipe_stage {
-    int epochs; /* 0: the student's epochs (one stage only) */
+    int epochs;              /* 0: a share of what the other stages leave of the student's epochs */
+    double lr;               /* 0: the student's */
+    int schedule;            /* enum schedule_kind, over the stage; auto: the student's */
+    struct text_list trains; /* "all", "student", "adapters", beginnings of parameter names */
     struct recipe_losses losses;
 };
 
+/* Stages by name, where none are listed: auto is two-stage where taps differ in channels. */
+enum preset { PRESET_AUTO, PRESET_JOINT, PRESET_TWO_STAGE, PRESET_FSP };
+enum balance { BALANCE_NONE, BALANCE_GRAD_NORM };
+
 struct recipe_distill {
-    struct text_list taps;    /* empty: all taps of the student's family that the teacher has too */
+    struct text_list taps; /* empty: all taps of the student's family that the teacher has too */
+    struct ensemble ensemble;
+    int preset;               /* enum preset; auto once stages are there */
+    int balance;              /* enum balance */
+    int peers;                /* students that teach each other; 1: none do */
+    bool cache;               /* keep what the teachers say of every view */
+    bool cache_maps;          /* and what gram keeps of their maps */
+    int generations;          /* each is taught by the one before it, the first by the teachers */
     struct group_list stages; /* of struct recipe_stage */
 };
 
@@ -105,6 +122,10 @@ enum retort_status recipe_load(const char *path, const char *const *overrides, i
                                struct recipe *recipe);
 void recipe_release(struct recipe *recipe);
 
+/* Where the recipe lists no stages: make those of its preset. channels_differ: between taps of
+ * student and teacher. Does nothing when there are stages. */
+enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ);
+
 /* For what others find wrong with a name that a recipe gives: put "PATH:LINE: SETTING: " before the
  * recorded sentence, PATH being the recipe's file. Returns status; out of memory stays as it is. */
 enum retort_status recipe_blame(const char *path, const char *setting, enum retort_status status);
@@ -113,7 +134,7 @@ enum retort_status recipe_blame(const char *path, const char *setting, enum reto
  * *text. */
 enum retort_status recipe_print(const struct recipe *recipe, char **text);
 
-/* Epochs of the student in all stages: the budget that the plain student gets too. */
-int recipe_student_epochs(const struct recipe *recipe);
+/* Is anybody taught by teachers, so that there must be some? */
+bool recipe_needs_teachers(const struct recipe *recipe);
 
 #endif

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Of the epochs of a preset with two stages; our choice. */
+enum { FIRST_STAGE_PERCENT = 30, MOST_TEACHERS = 100 };
+
 static const struct {
     int epochs, schedule;
 } budgets[] = {
@@ -65,18 +68,14 @@ static enum retort_status check_teacher(const struct recipe_teacher *teacher)
     if (network && teacher->weights.count)
         return fail(RETORT_INVALID,
                     "teacher: network and weights found, one of them wanted: train it or load it");
-    if (!network && !teacher->weights.count)
+    if (teacher->count > 0 && !network && !teacher->weights.count)
         return fail(RETORT_INVALID, "teacher: neither network nor weights found, one wanted");
-    if (teacher->count > 1)
-        return fail(RETORT_INVALID,
-                    "teacher.count: %d found, but ensembles of several teachers are not supported "
-                    "yet: 1 wanted",
-                    teacher->count);
-    if (teacher->weights.count > 1)
-        return fail(RETORT_INVALID,
-                    "teacher.weights: %d files found, but ensembles of several teachers are not "
-                    "supported yet: 1 wanted",
-                    teacher->weights.count);
+    if (teacher->count == 0 && (network || teacher->weights.count))
+        return fail(RETORT_INVALID, "teacher.count: 0 found, but the recipe names a teacher: at "
+                                    "least 1 wanted, or no teacher");
+    if (teacher->weights.count > MOST_TEACHERS)
+        return fail(RETORT_INVALID, "teacher.weights: %d files found, at most %d wanted",
+                    teacher->weights.count, MOST_TEACHERS);
     return RETORT_OK;
 }
 
@@ -96,7 +95,13 @@ static enum retort_status check_losses(int stage, const struct recipe_losses *lo
     double weights = 0;
     for (int kind = 0; kind < LOSS_COUNT; kind++)
         if (losses->settings[kind]) {
-            weights += *(const double *)losses->settings[kind]; /* weight is the first member */
+            const struct loss_weight *weight = losses->settings[kind]; /* it begins with that */
+            weights += weight->weight + (weight->ramp == LOSS_CONSTANT ? 0 : weight->final);
+            if (weight->ramp == LOSS_CONSTANT && weight->final != 0)
+                return fail(RETORT_INVALID,
+                            "distill.stages.%d.losses.%s.final: %g found, but the weight is "
+                            "constant: ramp linear or cosine wanted",
+                            stage, loss_of((enum loss_kind)kind)->name, weight->final);
             count++;
         }
     if (count == 0)
@@ -109,40 +114,139 @@ static enum retort_status check_losses(int stage, const struct recipe_losses *lo
     return RETORT_OK;
 }
 
-static enum retort_status check_stages(const struct group_list *stages)
+static bool stage_needs_teacher(const struct recipe_stage *stage)
 {
-    if (stages->count == 0)
-        return fail(RETORT_INVALID, "distill.stages: none found, at least one wanted");
-    if (stages->count > 1)
+    for (int kind = 0; kind < LOSS_COUNT; kind++)
+        if (stage->losses.settings[kind] && loss_of((enum loss_kind)kind)->needs_teacher)
+            return true;
+    return false;
+}
+
+bool recipe_needs_teachers(const struct recipe *recipe)
+{
+    const struct recipe_stage *stages = recipe->distill.stages.items;
+    bool needs = recipe->distill.stages.count == 0;
+    for (int i = 0; i < recipe->distill.stages.count; i++)
+        needs |= stage_needs_teacher(&stages[i]);
+    return needs && recipe->distill.peers == 1;
+}
+
+static enum retort_status check_distill(const struct recipe *recipe)
+{
+    const struct recipe_distill *distill = &recipe->distill;
+    const struct recipe_stage *stages = distill->stages.items;
+    if (distill->preset != PRESET_AUTO && distill->stages.count)
         return fail(RETORT_INVALID,
-                    "distill.stages: %d found, but more than one stage is not supported yet: 1 "
-                    "wanted",
-                    stages->count);
-    const struct recipe_stage *stage = stages->items;
-    for (int i = 0; i < stages->count; i++)
-        TRY(check_losses(i, &stage[i].losses));
+                    "distill.preset: found beside distill.stages, one of them wanted");
+    for (int i = 0; i < distill->stages.count; i++)
+        TRY(check_losses(i, &stages[i].losses));
+    if (distill->peers > 1 && recipe->teacher.count > 0)
+        return fail(RETORT_INVALID,
+                    "distill.peers: %d found, but there are teachers too: students that teach each "
+                    "other need teacher.count 0",
+                    distill->peers);
+    if (distill->peers > 1 && distill->generations > 1)
+        return fail(RETORT_INVALID, "distill.peers: found beside generations, one of them wanted");
+    if (distill->peers > 1 && distill->stages.count == 0)
+        return fail(RETORT_INVALID,
+                    "distill.stages: none found, but peers are: their losses wanted");
+    if (recipe->teacher.count == 0 && recipe_needs_teachers(recipe))
+        return fail(RETORT_INVALID,
+                    "teacher.count: 0 found, but distill.stages has losses that need a teacher");
     return RETORT_OK;
 }
 
-/* Either side may be given, or both, if they agree; neither: the budget's. One stage. */
+/* Either side may be given, or both, if they agree; neither: the budget's. Stages without epochs
+ * share equally what the others leave. */
 static enum retort_status resolve_epochs(struct recipe *recipe)
 {
     struct recipe_train *train = &recipe->student.train;
-    struct recipe_stage *stage = recipe->distill.stages.items;
-    if (train->epochs && stage->epochs && train->epochs != stage->epochs)
-        return fail(RETORT_INVALID,
-                    "distill.stages: %d epochs found, but student.train.epochs is %d: the student "
-                    "without a teacher must get as many, so both the same or only one wanted",
-                    stage->epochs, train->epochs);
-    if (train->epochs == 0)
-        train->epochs = stage->epochs;
+    struct recipe_stage *stages = recipe->distill.stages.items;
+    const int count = recipe->distill.stages.count;
+    int given = 0, open = 0;
+    for (int i = 0; i < count; i++) {
+        given += stages[i].epochs;
+        open += stages[i].epochs == 0;
+    }
+    if (train->epochs == 0 && open == 0)
+        train->epochs = given;
     TRY(resolve_train("student", train));
-    stage->epochs = train->epochs;
+    if (open == 0 ? given != train->epochs : given + open > train->epochs)
+        return fail(
+            RETORT_INVALID,
+            "distill.stages: %d epochs found%s, but student.train.epochs is %d: the student "
+            "without a teacher must get as many, so both the same or only one wanted",
+            given, open ? " and stages without" : "", train->epochs);
+    for (int i = 0; i < count; i++) {
+        struct recipe_stage *stage = &stages[i];
+        if (stage->epochs == 0) {
+            stage->epochs = (train->epochs - given) / open;
+            given += stage->epochs;
+            open--;
+        }
+        if (stage->schedule == SCHEDULE_AUTO)
+            stage->schedule = train->schedule;
+        if (stage->lr == 0)
+            stage->lr = train->lr;
+    }
     return RETORT_OK;
 }
 
+/* ---- presets ---- */
+
+static enum retort_status add_loss(struct recipe *recipe, struct recipe_stage *stage,
+                                   enum loss_kind kind, const char *settings)
+{
+    const struct setting_table *table = loss_of(kind)->settings;
+    TRY(arena_take(&recipe->arena, table->bytes, &stage->losses.settings[kind]));
+    return settings_parse(table, stage->losses.settings[kind], table->name, settings,
+                          &recipe->arena);
+}
+
+enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ)
+{
+    struct recipe_distill *distill = &recipe->distill;
+    const int epochs = recipe->student.train.epochs;
+    if (distill->stages.count)
+        return RETORT_OK;
+    if (distill->preset == PRESET_AUTO)
+        distill->preset = channels_differ ? PRESET_TWO_STAGE : PRESET_JOINT;
+    const bool joint = distill->preset == PRESET_JOINT, fsp = distill->preset == PRESET_FSP;
+    if (!joint && epochs < 2)
+        return fail(RETORT_INVALID,
+                    "student.train.epochs: %d found, at least 2 wanted for two stages", epochs);
+    struct recipe_stage *stages;
+    TRY(arena_take(&recipe->arena, 2 * sizeof(*stages), (void **)&stages));
+    const struct setting_table *table =
+        settings_find(settings_find(&recipe_settings, "distill")->group, "stages")->group;
+    for (int i = 0; i < 2; i++)
+        TRY(settings_defaults(table, &stages[i], &recipe->arena));
+    struct recipe_stage *last = &stages[joint ? 0 : 1];
+    if (!joint) {
+        stages[0].epochs = (epochs * FIRST_STAGE_PERCENT + 99) / 100;
+        TRY(add_loss(recipe, &stages[0], LOSS_gram, fsp ? "pairs=adjacent" : ""));
+    }
+    TRY(add_loss(recipe, last, LOSS_ce, ""));
+    if (!fsp)
+        TRY(add_loss(recipe, last, LOSS_kl, ""));
+    if (!fsp)
+        TRY(add_loss(recipe, last, LOSS_gram, ""));
+    distill->stages = (struct group_list){joint ? 1 : 2, stages};
+    distill->preset = PRESET_AUTO;
+    return resolve_epochs(recipe);
+}
+
+enum { CACHED_VIEWS = 8 };
+
 enum retort_status recipe_check(struct recipe *recipe)
 {
+    if (recipe->distill.cache && recipe->data.views == 0)
+        recipe->data.views = CACHED_VIEWS;
+    if (recipe->distill.cache_maps && !recipe->distill.cache)
+        return fail(RETORT_INVALID, "distill.cache_maps: on, but distill.cache is off: on wanted");
+    if (recipe->distill.cache && recipe->distill.peers > 1)
+        return fail(RETORT_INVALID, "distill.cache: on, but students that teach each other change: "
+                                    "off wanted");
     TRY(check_name(recipe->name));
     TRY(check_augment(&recipe->data.augment));
     if (!recipe->data.set[0])
@@ -151,16 +255,8 @@ enum retort_status recipe_check(struct recipe *recipe)
         return fail(RETORT_INVALID, "student.network: nothing found, a network wanted");
     TRY(check_teacher(&recipe->teacher));
     TRY(check_taps(&recipe->distill.taps));
-    TRY(check_stages(&recipe->distill.stages));
+    TRY(check_distill(recipe));
     TRY(resolve_train("teacher", &recipe->teacher.train));
-    return resolve_epochs(recipe);
-}
-
-int recipe_student_epochs(const struct recipe *recipe)
-{
-    const struct recipe_stage *stages = recipe->distill.stages.items;
-    int epochs = 0;
-    for (int i = 0; i < recipe->distill.stages.count; i++)
-        epochs += stages[i].epochs;
-    return epochs;
+    return recipe->distill.stages.count ? resolve_epochs(recipe)
+                                        : resolve_train("student", &recipe->student.train);
 }

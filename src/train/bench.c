@@ -205,15 +205,27 @@ static void step(const struct bench *bench, struct session *session)
         executor_forward(session->student, bench->images, 0);
         return;
     }
-    const struct train_step step = {.student = session->student,
-                                    .teacher = session->teacher,
-                                    .objective = session->objective,
-                                    .optimizer = &session->optimizer,
-                                    .student_taps = session->student_taps,
-                                    .teacher_taps = session->teacher_taps,
-                                    .diff_taps = session->diff_taps};
-    train_step_forward(&step, bench->images, bench->labels, 0);
-    train_step_backward(&step, 1e-4);
+    struct step_student student = {.executor = session->student,
+                                   .objective = session->objective,
+                                   .optimizer = &session->optimizer,
+                                   .taps = session->student_taps,
+                                   .diff_taps = session->diff_taps};
+    const struct step_teacher teacher = {session->teacher, session->teacher_taps};
+    struct ensemble_member member;
+    const struct train_step step = {.students = &student,
+                                    .teachers = &teacher,
+                                    .student_count = 1,
+                                    .teacher_count = session->teacher ? 1 : 0,
+                                    .n = bench->batch,
+                                    .classes = bench->pair.classes,
+                                    .ensemble = {.rule = ENSEMBLE_MEAN},
+                                    .members = &member,
+                                    .maps = true};
+    const struct step_moment moment = {
+        .images = bench->images, .labels = bench->labels, .rate = 1e-4};
+    struct objective_value value;
+    train_step_forward(&step, &moment, &value);
+    train_step_backward(&step, &moment);
 }
 
 static int by_value(const void *a, const void *b)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "distill/adapter.h"
 #include "train/fit.h"
 #include "train/loading.h"
 
@@ -45,6 +46,43 @@ static enum retort_status make_plain_losses(struct experiment *experiment)
     return RETORT_OK;
 }
 
+/* Do taps that both networks name differ in channels? */
+static bool channels_differ(const struct graph *student, const struct graph *teacher)
+{
+    for (int i = 0; i < student->tap_count; i++) {
+        const int t = graph_find_tap(teacher, student->taps[i].name);
+        if (t >= 0 && graph_tap_shape(teacher, t).c != graph_tap_shape(student, i).c)
+            return true;
+    }
+    return false;
+}
+
+/* The stages of the recipe's preset, which depend on both networks. */
+static enum retort_status settle_stages(struct experiment *experiment)
+{
+    struct recipe *recipe = &experiment->recipe;
+    const char *path = experiment->options->recipe;
+    struct model teacher = {0}, student = {0};
+    enum retort_status status;
+    if (recipe->distill.stages.count)
+        return RETORT_OK;
+    TRY_DONE(recipe_blame(path, "student.network",
+                          experiment_new_model(experiment, recipe->student.network, 1, &student)));
+    if (experiment_trains_teachers(experiment))
+        TRY_DONE(
+            recipe_blame(path, "teacher.network",
+                         experiment_new_model(experiment, recipe->teacher.network, 1, &teacher)));
+    else
+        TRY_DONE(recipe_blame(path, "teacher.weights",
+                              experiment_load_teacher(experiment, 0, &teacher)));
+    status = recipe_blame(path, "distill",
+                          recipe_settle(recipe, channels_differ(&student.graph, &teacher.graph)));
+done:
+    model_release(&teacher);
+    model_release(&student);
+    return status;
+}
+
 enum retort_status experiment_open(const struct retort_run_options *options,
                                    struct experiment *experiment)
 {
@@ -54,7 +92,12 @@ enum retort_status experiment_open(const struct retort_run_options *options,
     omp_set_num_threads(recipe->threads > 0 ? recipe->threads : omp_get_num_procs());
     TRY(name_folder(experiment));
     TRY(make_plain_losses(experiment));
-    return open_data(experiment);
+    TRY(open_data(experiment));
+    TRY(settle_stages(experiment));
+    if (recipe->distill.stages.count > MOST_STAGES)
+        return fail(RETORT_INVALID, "%s: distill.stages: %d found, at most %d wanted",
+                    options->recipe, recipe->distill.stages.count, MOST_STAGES);
+    return RETORT_OK;
 }
 
 void experiment_close(struct experiment *experiment)
@@ -62,7 +105,23 @@ void experiment_close(struct experiment *experiment)
     dataset_release(&experiment->dataset);
     recipe_release(&experiment->recipe);
     free(experiment->folder);
+    free(experiment->cache);
+    free(experiment->maps_cache);
     *experiment = (struct experiment){0};
+}
+
+enum retort_status experiment_keep_cache(struct experiment *experiment)
+{
+    if (!experiment->recipe.distill.cache)
+        return RETORT_OK;
+    char *below = file_join(experiment->folder, "state");
+    experiment->cache = file_join(experiment->folder, "state/teachers.cache");
+    if (experiment->recipe.distill.cache_maps)
+        experiment->maps_cache = file_join(experiment->folder, "state/maps.cache");
+    const enum retort_status status =
+        below && experiment->cache ? file_make_folder(below) : fail(RETORT_MEMORY, "out of memory");
+    free(below);
+    return status;
 }
 
 /* ---- the parts ---- */
@@ -73,50 +132,84 @@ bool experiment_asks(const struct experiment *experiment, enum retort_parts part
     return parts == 0 || (parts & part);
 }
 
-bool experiment_trains_teacher(const struct experiment *experiment)
+bool experiment_trains_teachers(const struct experiment *experiment)
 {
     return experiment->recipe.teacher.weights.count == 0;
 }
 
-struct part experiment_teacher(const struct experiment *experiment)
+int experiment_teachers(const struct experiment *experiment)
+{
+    const struct recipe_teacher *teacher = &experiment->recipe.teacher;
+    return teacher->weights.count ? teacher->weights.count : teacher->count;
+}
+
+/* One stage of plain training. */
+static void set_plain(const struct experiment *experiment, const struct recipe_train *train,
+                      struct part *part)
+{
+    part->method = "plain";
+    part->epochs = train->epochs;
+    part->peers = part->stage_count = 1;
+    part->stages[0] = (struct stage){*train, experiment->plain, NULL};
+}
+
+struct part experiment_teacher(const struct experiment *experiment, int index)
 {
     const struct recipe *recipe = &experiment->recipe;
-    return (struct part){.name = "teacher-1",
-                         .network = recipe->teacher.network,
-                         .bit = RETORT_TEACHERS,
-                         .train = &recipe->teacher.train,
-                         .losses = experiment->plain,
-                         .method = "plain",
-                         .epochs = recipe->teacher.train.epochs,
-                         .seed = (uint64_t)recipe->seed};
+    const int first = recipe->teacher.seed ? recipe->teacher.seed : recipe->seed;
+    struct part part = {.network = recipe->teacher.network,
+                        .setting = "teacher.train",
+                        .bit = RETORT_TEACHERS,
+                        .seed = (uint64_t)first + (uint64_t)index};
+    snprintf(part.name, sizeof(part.name), "teacher-%d", index + 1);
+    set_plain(experiment, &recipe->teacher.train, &part);
+    return part;
 }
 
 struct part experiment_baseline(const struct experiment *experiment)
 {
     const struct recipe *recipe = &experiment->recipe;
-    return (struct part){.name = "baseline",
-                         .network = recipe->student.network,
-                         .bit = RETORT_BASELINE,
-                         .train = &recipe->student.train,
-                         .losses = experiment->plain,
-                         .method = "plain",
-                         .epochs = recipe_student_epochs(recipe),
-                         .seed = (uint64_t)recipe->seed};
+    struct part part = {.name = "baseline",
+                        .network = recipe->student.network,
+                        .setting = "student.train",
+                        .bit = RETORT_BASELINE,
+                        .seed = (uint64_t)recipe->seed};
+    set_plain(experiment, &recipe->student.train, &part);
+    return part;
 }
 
-struct part experiment_student(const struct experiment *experiment, const struct model *teacher)
+/* Generations begin with weights of their own; the first ones are the plain student's. */
+struct part experiment_student(const struct experiment *experiment, int generation,
+                               const struct model *const *teachers, int count)
 {
     const struct recipe *recipe = &experiment->recipe;
-    const struct recipe_stage *stage = recipe->distill.stages.items;
-    return (struct part){.name = "student",
-                         .network = recipe->student.network,
-                         .bit = RETORT_STUDENT,
-                         .train = &recipe->student.train,
-                         .losses = (const void *const *)stage->losses.settings,
-                         .teacher = teacher,
-                         .method = "distilled",
-                         .epochs = stage->epochs,
-                         .seed = (uint64_t)recipe->seed};
+    const struct recipe_distill *distill = &recipe->distill;
+    const struct recipe_stage *stages = distill->stages.items;
+    struct part part = {.network = recipe->student.network,
+                        .setting = "distill",
+                        .bit = RETORT_STUDENT,
+                        .method = distill->peers > 1 ? "mutual" : "distilled",
+                        .epochs = recipe->student.train.epochs,
+                        .seed = (uint64_t)recipe->seed + ((uint64_t)generation << 32),
+                        .stage_count = distill->stages.count,
+                        .peers = distill->peers,
+                        .teachers = teachers,
+                        .teacher_count = count,
+                        .ensemble = &distill->ensemble,
+                        .balanced = distill->balance == BALANCE_GRAD_NORM};
+    if (generation + 1 == distill->generations)
+        snprintf(part.name, sizeof(part.name), "student");
+    else
+        snprintf(part.name, sizeof(part.name), "generation-%d", generation + 1);
+    for (int i = 0; i < part.stage_count; i++) {
+        struct stage *stage = &part.stages[i];
+        *stage = (struct stage){recipe->student.train,
+                                (const void *const *)stages[i].losses.settings, &stages[i].trains};
+        stage->train.epochs = stages[i].epochs;
+        stage->train.lr = stages[i].lr;
+        stage->train.schedule = stages[i].schedule;
+    }
+    return part;
 }
 
 /* ---- models ---- */
@@ -137,14 +230,29 @@ enum retort_status experiment_new_model(const struct experiment *experiment, con
     return RETORT_OK;
 }
 
-enum retort_status experiment_load_teacher(const struct experiment *experiment, struct model *model)
+/* The student learns the teacher's order of classes. */
+static enum retort_status check_classes(const struct model *model, const struct dataset *dataset)
 {
-    const char *path = experiment->recipe.teacher.weights.items[0];
+    for (int i = 0; model->class_names && i < dataset->classes; i++)
+        if (strcmp(model->class_names[i], dataset->class_names[i]))
+            return fail(RETORT_INVALID,
+                        "class %d is called %s, in the data set %s it is %s: a model with the same "
+                        "classes in the same order wanted",
+                        i, model->class_names[i], dataset->name, dataset->class_names[i]);
+    return RETORT_OK;
+}
+
+enum retort_status experiment_load_teacher(const struct experiment *experiment, int index,
+                                           struct model *model)
+{
+    const char *path = experiment->recipe.teacher.weights.items[index];
     struct model loaded;
     TRY(model_load(path, &loaded));
     enum retort_status status = fit_shapes(&loaded.graph, &experiment->dataset);
     if (status == RETORT_OK)
         status = fit_normalisation(&loaded, &experiment->dataset);
+    if (status == RETORT_OK)
+        status = check_classes(&loaded, &experiment->dataset);
     if (status != RETORT_OK) {
         model_release(&loaded);
         return fail_in(status, "%s", path);
@@ -153,69 +261,184 @@ enum retort_status experiment_load_teacher(const struct experiment *experiment, 
     return RETORT_OK;
 }
 
-/* ---- trying ---- */
+/* ---- a part in training ---- */
+
+static int epochs_before(const struct part *part, int stage)
+{
+    int epochs = 0;
+    for (int i = 0; i < stage; i++)
+        epochs += part->stages[i].train.epochs;
+    return epochs;
+}
+
+static struct trainer_setup setup_of(const struct experiment *experiment, const struct part *part,
+                                     int stage, struct model **models)
+{
+    return (struct trainer_setup){
+        .dataset = &experiment->dataset,
+        .data = &experiment->recipe.data,
+        .train = &part->stages[stage].train,
+        .losses = part->stages[stage].losses,
+        .taps = &experiment->recipe.distill.taps,
+        .moves = part->stages[stage].trains,
+        .epochs = part->stages[stage].train.epochs,
+        .epochs_before = epochs_before(part, stage),
+        .seed = part->seed,
+        .precision = (enum precision)experiment->recipe.precision,
+        .balanced = part->balanced,
+        .models = models,
+        .model_count = part->peers,
+        .teachers = part->teachers,
+        .teacher_count = part->teacher_count,
+        .ensemble = part->ensemble,
+        .views = part->bit == RETORT_TEACHERS ? 0 /* teachers are to see as much as they can */
+                                              : experiment->recipe.data.views,
+        .cache = part->teacher_count ? experiment->cache : NULL,
+        .maps_cache = part->teacher_count ? experiment->maps_cache : NULL};
+}
+
+enum retort_status training_begin(const struct experiment *experiment, const struct part *part,
+                                  int stage, struct model *const *networks,
+                                  const struct training *earlier, struct training *training)
+{
+    struct training made = {0};
+    const int taps = networks[0]->graph.tap_count;
+    const char *names[taps + 1];
+    int channels[taps + 1];
+    struct adapter adapters[taps + 1];
+    const struct trainer_setup setup = setup_of(experiment, part, stage, (struct model **)networks);
+    TRY(trainer_adapters(&setup, names, channels, &made.adapters));
+    for (int i = 0; i < made.adapters; i++)
+        adapters[i] = (struct adapter){names[i], channels[i]};
+    for (int i = 0; i < part->peers; i++) {
+        const enum retort_status status =
+            adapter_attach(networks[i], adapters, made.adapters, part->seed,
+                           earlier ? &earlier->extended[i] : NULL, &made.extended[i]);
+        if (status != RETORT_OK) {
+            training_release(&made);
+            return status;
+        }
+        made.count = i + 1;
+    }
+    *training = made;
+    for (int i = 0; i < training->count; i++)
+        training->models[i] = &training->extended[i];
+    return RETORT_OK;
+}
+
+void training_end(const struct training *training, struct model *const *networks)
+{
+    for (int i = 0; i < training->count; i++)
+        adapter_detach(&training->extended[i], networks[i]);
+}
+
+void training_release(struct training *training)
+{
+    for (int i = 0; i < training->count; i++)
+        model_release(&training->extended[i]);
+    *training = (struct training){0};
+}
 
 enum retort_status experiment_trainer(const struct experiment *experiment, const struct part *part,
-                                      struct model *model, struct trainer **trainer)
+                                      int stage, struct training *training,
+                                      struct trainer **trainer)
 {
-    struct trainer_setup setup = {.dataset = &experiment->dataset,
-                                  .data = &experiment->recipe.data,
-                                  .train = part->train,
-                                  .losses = part->losses,
-                                  .taps = &experiment->recipe.distill.taps,
-                                  .epochs = part->epochs,
-                                  .seed = part->seed,
-                                  .precision = (enum precision)experiment->recipe.precision,
-                                  .model = model,
-                                  .teacher = part->teacher};
+    const struct trainer_setup setup = setup_of(experiment, part, stage, training->models);
     return trainer_create(&setup, trainer);
 }
 
-static enum retort_status try_part(const struct experiment *experiment, const struct part *part,
-                                   struct model *model, experiment_visitor *visitor, void *context)
+/* ---- trying ---- */
+
+static enum retort_status try_stage(const struct experiment *experiment, const struct part *part,
+                                    int stage, struct model *const *networks,
+                                    experiment_visitor *visitor, void *context)
 {
-    const char *setting = part->bit == RETORT_TEACHERS   ? "teacher.train"
-                          : part->bit == RETORT_BASELINE ? "student.train"
-                                                         : "distill";
-    struct trainer *trainer;
-    TRY(recipe_blame(experiment->options->recipe, setting,
-                     experiment_trainer(experiment, part, model, &trainer)));
-    enum retort_status status = visitor && experiment_asks(experiment, part->bit)
-                                    ? visitor(context, part, trainer)
-                                    : RETORT_OK;
+    struct trainer *trainer = NULL;
+    struct training training = {0};
+    enum retort_status status;
+    TRY_DONE(training_begin(experiment, part, stage, networks, NULL, &training));
+    TRY_DONE(experiment_trainer(experiment, part, stage, &training, &trainer));
+done:
+    status = recipe_blame(experiment->options->recipe, part->setting, status);
+    if (status == RETORT_OK && visitor && experiment_asks(experiment, part->bit))
+        status = visitor(context, part, stage, &training, trainer);
     trainer_destroy(trainer);
+    training_release(&training);
     return status;
 }
 
-static enum retort_status make_models(const struct experiment *experiment, struct model *teacher,
-                                      struct model *student)
+static enum retort_status try_part(const struct experiment *experiment, const struct part *part,
+                                   struct model *network, experiment_visitor *visitor,
+                                   void *context)
+{
+    struct model *networks[MOST_PEERS];
+    for (int i = 0; i < part->peers; i++)
+        networks[i] = network;
+    for (int stage = 0; stage < part->stage_count; stage++)
+        TRY(try_stage(experiment, part, stage, networks, visitor, context));
+    return RETORT_OK;
+}
+
+/* Models of all teachers: one new network stands for those that are trained. */
+static enum retort_status make_teachers(const struct experiment *experiment, struct model *models,
+                                        const struct model **teachers)
+{
+    const char *path = experiment->options->recipe;
+    const bool trains = experiment_trains_teachers(experiment);
+    for (int i = 0; i < experiment_teachers(experiment); i++) {
+        teachers[i] = &models[trains ? 0 : i];
+        if (!trains)
+            TRY(recipe_blame(path, "teacher.weights",
+                             experiment_load_teacher(experiment, i, &models[i])));
+        else if (i == 0)
+            TRY(recipe_blame(path, "teacher.network",
+                             experiment_new_model(experiment, experiment->recipe.teacher.network, 1,
+                                                  &models[0])));
+    }
+    return RETORT_OK;
+}
+
+static enum retort_status try_parts(const struct experiment *experiment, struct model *models,
+                                    const struct model *const *teachers, struct model *student,
+                                    experiment_visitor *visitor, void *context)
 {
     const struct recipe *recipe = &experiment->recipe;
-    const char *path = experiment->options->recipe;
-    TRY(recipe_blame(path, "student.network",
-                     experiment_new_model(experiment, recipe->student.network, 1, student)));
-    if (experiment_trains_teacher(experiment))
-        return recipe_blame(path, "teacher.network",
-                            experiment_new_model(experiment, recipe->teacher.network, 1, teacher));
-    return recipe_blame(path, "teacher.weights", experiment_load_teacher(experiment, teacher));
+    const int count = experiment_teachers(experiment);
+    const struct model *same[] = {student};
+    for (int i = 0; i < count && experiment_trains_teachers(experiment); i++) {
+        const struct part part = experiment_teacher(experiment, i);
+        TRY(try_part(experiment, &part, &models[0], visitor, context));
+    }
+    const struct part baseline = experiment_baseline(experiment);
+    if (recipe->student.baseline)
+        TRY(try_part(experiment, &baseline, student, visitor, context));
+    for (int g = 0; g < recipe->distill.generations; g++) {
+        const struct part part =
+            experiment_student(experiment, g, g == 0 ? teachers : same, g == 0 ? count : 1);
+        TRY(try_part(experiment, &part, student, visitor, context));
+    }
+    return RETORT_OK;
 }
 
 enum retort_status experiment_try(const struct experiment *experiment, experiment_visitor *visitor,
                                   void *context)
 {
-    struct model teacher = {0}, student = {0};
-    const struct part parts[] = {experiment_teacher(experiment), experiment_baseline(experiment),
-                                 experiment_student(experiment, &teacher)};
-    const bool wanted[] = {experiment_trains_teacher(experiment),
-                           experiment->recipe.student.baseline, true};
+    const int count = experiment_teachers(experiment);
+    struct model *models, student = {0};
+    const struct model **teachers;
+    struct arena arena = {0};
     enum retort_status status;
-    TRY_DONE(make_models(experiment, &teacher, &student));
-    for (int i = 0; i < 3; i++)
-        if (wanted[i])
-            TRY_DONE(
-                try_part(experiment, &parts[i], i == 0 ? &teacher : &student, visitor, context));
+    TRY(arena_take(&arena, (size_t)(count + 1) * sizeof(*models), (void **)&models));
+    TRY_DONE(arena_take(&arena, (size_t)(count + 1) * sizeof(*teachers), (void **)&teachers));
+    TRY_DONE(make_teachers(experiment, models, teachers));
+    TRY_DONE(recipe_blame(
+        experiment->options->recipe, "student.network",
+        experiment_new_model(experiment, experiment->recipe.student.network, 1, &student)));
+    status = try_parts(experiment, models, teachers, &student, visitor, context);
 done:
-    model_release(&teacher);
+    for (int i = 0; i < count; i++)
+        model_release(&models[i]);
     model_release(&student);
+    arena_release(&arena);
     return status;
 }

@@ -80,32 +80,35 @@ static enum retort_status write_lines(const struct metrics *metrics)
     return file_commit(&writer);
 }
 
-/* Every loss that takes part: its value and what it adds to the sum. */
+/* Every loss that takes part: its value, what it adds to the sum, and how strongly it pulls. */
 static json_t *loss_values(const void *const settings[LOSS_COUNT],
-                           const struct objective_value *value)
+                           const struct training_report *report)
 {
+    const struct objective_value *value = &report->value;
     json_t *losses = json_object();
     for (int kind = 0; losses && kind < LOSS_COUNT; kind++) {
         if (!settings[kind])
             continue;
-        const double weight = *(const double *)settings[kind]; /* the first member, by loss.h */
-        json_object_set_new(
-            losses, loss_of(kind)->name,
-            json_pack("{s:f,s:f}", "raw", value->raw[kind], "weighted", weight * value->raw[kind]));
+        json_object_set_new(losses, loss_of(kind)->name,
+                            json_pack("{s:f, s:f, s:f, s:f}", "raw", value->raw[kind], "weighted",
+                                      value->weighted[kind], "gradient_logits",
+                                      report->norms.logits[kind], "gradient_taps",
+                                      report->norms.taps[kind]));
     }
     return losses;
 }
 
-enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, int epochs,
-                                     const void *const settings[LOSS_COUNT],
+enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, int stage,
+                                     int before, int epochs, const void *const settings[LOSS_COUNT],
                                      const struct training_report *report)
 {
-    json_t *line = json_pack(
-        "{s:s, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "part", part, "epoch",
-        report->epoch + 1, "epochs", epochs, "loss", report->value.total, "losses",
-        loss_values(settings, &report->value), "train_top1", report->accuracy, "rate", report->rate,
-        "images_per_second", (double)report->images / report->seconds, "seconds", report->seconds,
-        "waited", report->waited, "waited_percent", training_waited_percent(report));
+    json_t *line =
+        json_pack("{s:s, s:i, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "part", part,
+                  "stage", stage + 1, "epoch", before + report->epoch + 1, "epochs", epochs, "loss",
+                  report->value.total, "losses", loss_values(settings, report), "train_top1",
+                  report->accuracy, "rate", report->rate, "images_per_second",
+                  (double)report->images / report->seconds, "seconds", report->seconds, "waited",
+                  report->waited, "waited_percent", training_waited_percent(report));
     if (!line || json_array_append_new(metrics->lines, line))
         return fail(RETORT_MEMORY, "out of memory for metrics");
     return write_lines(metrics);

@@ -21,9 +21,10 @@ void metrics_release(struct metrics *metrics);
 
 /* Forget a part's lines from epoch `epoch` (1 first) on. */
 void metrics_drop(struct metrics *metrics, const char *part, int epoch);
-/* Add a line and write the file. settings: of the losses, for their weights. */
-enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, int epochs,
-                                     const void *const settings[LOSS_COUNT],
+/* Add a line and write the file. stage: 0 first; before: epochs of the stages before it; epochs: of
+ * the part; settings: of the losses, NULL for those that take no part. */
+enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, int stage,
+                                     int before, int epochs, const void *const settings[LOSS_COUNT],
                                      const struct training_report *report);
 
 #endif

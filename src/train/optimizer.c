@@ -73,6 +73,8 @@ void optimizer_step(struct optimizer *optimizer, double lr)
     for (int s = 0; s < view->segment_count; s++) {
         const struct parameter_segment *segment = &view->segments[s];
         const size_t end = segment->offset + segment->count;
+        if (optimizer->frozen && optimizer->frozen[segment->parameter])
+            continue;
         const double decay = decays(optimizer, segment) ? optimizer->decay : 0;
 #pragma omp for schedule(static) nowait
         for (size_t from = segment->offset; from < end; from += PIECE)

@@ -15,6 +15,7 @@ struct optimizer {
     float *velocity; /* view.count, the layout of the view; owned */
     double momentum, decay;
     bool nesterov, decay_all;
+    const bool *frozen; /* by parameter of the graph; NULL: none; borrowed */
 };
 
 /* The executor and its graph must outlive the optimizer. */

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "distill/adapter.h"
 #include "train/experiment.h"
+#include "train/teacher_cache.h"
 
 /* The first step warms caches up and is not counted, unless it is the only one. */
 enum { STEPS = 5 };
@@ -43,32 +45,82 @@ static enum retort_status time_steps(struct trainer *trainer, double *seconds)
     return RETORT_OK;
 }
 
-static enum retort_status add_pair(struct retort_plan *plan, const char *const names[2])
+/* Room for one more at the end of a list. */
+static enum retort_status grow(void **items, int count, size_t bytes)
 {
-    struct retort_plan_pair *grown =
-        realloc(plan->pairs, (size_t)(plan->pair_count + 1) * sizeof(*grown));
+    void *grown = realloc(*items, (size_t)(count + 1) * bytes);
     if (!grown)
         return fail(RETORT_MEMORY, "out of memory for a plan");
-    plan->pairs = grown;
-    struct retort_plan_pair *pair = &grown[plan->pair_count++];
-    *pair = (struct retort_plan_pair){strdup(names[0]), strdup(names[1])};
-    return pair->first && pair->second ? RETORT_OK
-                                       : fail(RETORT_MEMORY, "out of memory for a plan");
+    memset((char *)grown + (size_t)count * bytes, 0, bytes);
+    *items = grown;
+    return RETORT_OK;
 }
 
-static enum retort_status visit(void *context, const struct part *part, struct trainer *trainer)
+static enum retort_status copied(const char *text)
+{
+    return text ? RETORT_OK : fail(RETORT_MEMORY, "out of memory for a plan");
+}
+
+static enum retort_status add_pair(struct retort_plan *plan, const char *const names[2])
+{
+    for (int i = 0; i < plan->pair_count; i++)
+        if (!strcmp(plan->pairs[i].first, names[0]) && !strcmp(plan->pairs[i].second, names[1]))
+            return RETORT_OK;
+    TRY(grow((void **)&plan->pairs, plan->pair_count, sizeof(*plan->pairs)));
+    struct retort_plan_pair *pair = &plan->pairs[plan->pair_count++];
+    *pair = (struct retort_plan_pair){strdup(names[0]), strdup(names[1])};
+    TRY(copied(pair->first));
+    return copied(pair->second);
+}
+
+/* An adapter's tap is where it lies behind in the extended network, and the student's own width is
+ * its convolution's depth. */
+static enum retort_status add_adapters(struct retort_plan *plan, const struct model *extended)
+{
+    for (int i = 0; i < extended->graph.parameter_count; i++) {
+        const struct parameter *parameter = &extended->graph.parameters[i];
+        const char *end = strrchr(parameter->name, '.');
+        if (!adapter_owns(parameter) || parameter->rank != 4 || !end)
+            continue;
+        const struct node *node = &extended->graph.nodes[parameter->node];
+        const char *from = strchr(node->name, '.') + 1, *to = strrchr(node->name, '.');
+        char *tap = strndup(from, (size_t)(to - from));
+        TRY(copied(tap));
+        bool known = false;
+        for (int k = 0; k < plan->adapter_count; k++)
+            known |= strcmp(plan->adapters[k].tap, tap) == 0;
+        const enum retort_status status =
+            known ? RETORT_OK
+                  : grow((void **)&plan->adapters, plan->adapter_count, sizeof(*plan->adapters));
+        if (known || status != RETORT_OK) {
+            free(tap);
+            TRY(status);
+            continue;
+        }
+        plan->adapters[plan->adapter_count++] =
+            (struct retort_plan_adapter){tap, parameter->dims[1], parameter->dims[0]};
+    }
+    return RETORT_OK;
+}
+
+static enum retort_status visit(void *context, const struct part *part, int stage,
+                                const struct training *training, struct trainer *trainer)
 {
     struct retort_plan *plan = context;
     const char *names[2];
     for (int i = 0; trainer_pair(trainer, i, names); i++)
         TRY(add_pair(plan, names));
-    struct retort_plan_part made = {.part = part->name,
-                                    .epochs = part->epochs,
-                                    .batch = part->train->batch,
+    TRY(add_adapters(plan, &training->extended[0]));
+    struct retort_plan_part made = {.stage = stage + 1,
+                                    .stages = part->stage_count,
+                                    .epochs = part->stages[stage].train.epochs,
+                                    .batch = part->stages[stage].train.batch,
                                     .steps = trainer_steps(trainer)};
+    memcpy(made.part, part->name, sizeof(made.part));
     TRY(time_steps(trainer, &made.step_seconds));
     made.seconds = made.step_seconds * (double)made.steps * made.epochs;
     plan->seconds += made.seconds;
+    TRY(grow((void **)&plan->parts, plan->part_count, sizeof(*plan->parts)));
     plan->parts[plan->part_count++] = made;
     return RETORT_OK;
 }
@@ -79,15 +131,20 @@ static enum retort_status describe(const struct experiment *experiment, struct r
     const struct image_set *set = &experiment->dataset.train;
     TRY(recipe_print(recipe, &plan->recipe));
     plan->folder = strdup(experiment->folder);
-    plan->teacher =
-        strdup(experiment_trains_teacher(experiment) ? recipe->teacher.network
-                                                     : recipe->teacher.weights.items[0]);
+    plan->teacher_count = experiment_teachers(experiment);
+    if (recipe->distill.cache)
+        plan->cache_bytes = (double)cache_bytes(&(struct cache_key){
+            plan->teacher_count, set->count, recipe->data.views, experiment->dataset.classes, 0});
+    if (plan->teacher_count > 0)
+        plan->teacher =
+            strdup(experiment_trains_teachers(experiment) ? recipe->teacher.network
+                                                          : recipe->teacher.weights.items[0]);
     plan->student = strdup(recipe->student.network);
     plan->classes = experiment->dataset.classes;
     plan->input[0] = set->channels;
     plan->input[1] = set->height;
     plan->input[2] = set->width;
-    return plan->folder && plan->teacher && plan->student
+    return plan->folder && (plan->teacher || plan->teacher_count == 0) && plan->student
                ? RETORT_OK
                : fail(RETORT_MEMORY, "out of memory for a plan");
 }
@@ -114,7 +171,11 @@ void retort_plan_release(struct retort_plan *plan)
         free(plan->pairs[i].first);
         free(plan->pairs[i].second);
     }
+    for (int i = 0; i < plan->adapter_count; i++)
+        free(plan->adapters[i].tap);
     free(plan->pairs);
+    free(plan->adapters);
+    free(plan->parts);
     free(plan->recipe);
     free(plan->folder);
     free(plan->teacher);

@@ -1,11 +1,12 @@
 /* run.c - from recipe to result.
  *
- * Teacher, plain student and distilled student are parts; each is trained by the same code, saved
+ * Teachers, plain student and distilled student are parts; each is trained by the same code, saved
  * whole, and never trained again once its file is there. A resumed run finds out by itself which
  * parts are done and where the current one stands. The test set is looked at once per network, at
  * the end of its training. */
 #include "retort/run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,17 +41,20 @@ static enum retort_status tell(const struct run *run, const struct retort_progre
 struct listening {
     const struct run *run;
     const struct part *part;
+    int before; /* epochs of earlier stages */
 };
 
-static struct retort_progress progress_of(const struct part *part,
+static struct retort_progress progress_of(const struct listening *listening,
                                           const struct training_report *report,
                                           enum retort_progress_kind kind)
 {
-    double done = (double)report->epoch * (double)report->steps + (double)report->step;
+    const struct part *part = listening->part;
+    const int epoch = listening->before + report->epoch;
+    double done = (double)epoch * (double)report->steps + (double)report->step;
     double left = (double)part->epochs * (double)report->steps - done;
     return (struct retort_progress){.kind = kind,
                                     .part = part->name,
-                                    .epoch = report->epoch + 1,
+                                    .epoch = epoch + 1,
                                     .epochs = part->epochs,
                                     .step = report->step,
                                     .steps = report->steps,
@@ -65,54 +69,128 @@ static struct retort_progress progress_of(const struct part *part,
 static enum retort_status on_step(void *context, const struct training_report *report)
 {
     const struct listening *listening = context;
-    struct retort_progress progress = progress_of(listening->part, report, RETORT_STEP);
+    struct retort_progress progress = progress_of(listening, report, RETORT_STEP);
     return tell(listening->run, &progress);
 }
 
 /* ---- training a part ---- */
 
-static enum retort_status save_epoch(struct run *run, const struct part *part,
-                                     struct trainer *trainer, struct model *model,
+static enum retort_status save_epoch(struct run *run, const struct listening *listening, int stage,
+                                     struct trainer *trainer, const struct training *training,
                                      const struct training_report *report)
 {
-    TRY(metrics_add_epoch(&run->metrics, part->name, part->epochs, part->losses, report));
-    TRY(state_save(run->experiment.folder, part->name, report->epoch + 1, trainer, model));
-    struct retort_progress progress = progress_of(part, report, RETORT_EPOCH);
+    const struct part *part = listening->part;
+    TRY(metrics_add_epoch(&run->metrics, part->name, stage, listening->before, part->epochs,
+                          part->stages[stage].losses, report));
+    TRY(state_save(run->experiment.folder, part->name, stage, report->epoch + 1, trainer,
+                   training->models, training->count));
+    struct retort_progress progress = progress_of(listening, report, RETORT_EPOCH);
     return tell(run, &progress);
 }
 
-/* All epochs that are still to do; the model ends with the trained numbers. */
-static enum retort_status train_epochs(struct run *run, const struct part *part,
-                                       struct model *model, struct trainer *trainer, int from)
+/* All epochs of a stage that are still to do; the models end with the trained numbers. */
+static enum retort_status train_epochs(struct run *run, const struct part *part, int stage,
+                                       int before, struct trainer *trainer,
+                                       const struct training *training, int from)
 {
-    struct listening listening = {run, part};
-    for (int epoch = from; epoch < part->epochs; epoch++) {
+    struct listening listening = {run, part, before};
+    for (int epoch = from; epoch < part->stages[stage].train.epochs; epoch++) {
         struct training_report report;
         TRY(trainer_epoch(trainer, epoch, on_step, &listening, &report));
-        TRY(save_epoch(run, part, trainer, model, &report));
+        TRY(save_epoch(run, &listening, stage, trainer, training, &report));
     }
-    if (!trainer_teacher_intact(trainer))
-        return fail(RETORT_BACKEND, "%s: the teacher's weights changed while the student trained",
+    if (!trainer_teachers_intact(trainer))
+        return fail(RETORT_BACKEND, "%s: a teacher's weights changed while the student trained",
                     part->name);
     return trainer_store(trainer);
 }
 
-static enum retort_status train_model(struct run *run, const struct part *part, struct model *model)
+static enum retort_status announce_cache(const struct run *run, const struct part *part,
+                                         const struct trainer *trainer)
+{
+    char text[512];
+    const size_t bytes = trainer_cache_bytes(trainer);
+    if (bytes == 0)
+        return RETORT_OK;
+    snprintf(text, sizeof(text), "%s: teacher cache of %.1f MB in %s/state", part->name,
+             (double)bytes / 1e6, run->experiment.folder);
+    struct retort_progress note = {.kind = RETORT_NOTE, .part = part->name, .text = text};
+    return tell(run, &note);
+}
+
+/* Begin where the saved state ends; a stage begins with the optimizer at rest. */
+static enum retort_status train_stage(struct run *run, const struct part *part, int stage,
+                                      int before, int done, struct training *training)
 {
     struct trainer *trainer = NULL;
-    float **velocity = NULL;
-    enum retort_status status;
-    int done = 0;
-    TRY_DONE(velocity_create(&model->graph, &velocity));
-    if (run->options->resume)
-        TRY_DONE(state_load(run->experiment.folder, part->name, model, velocity, &done));
-    metrics_drop(&run->metrics, part->name, done + 1);
-    TRY_DONE(experiment_trainer(&run->experiment, part, model, &trainer));
-    TRY_DONE(trainer_set_velocity(trainer, velocity));
-    status = train_epochs(run, part, model, trainer, done);
-done:
+    float **velocities[MOST_PEERS] = {0};
+    enum retort_status status = RETORT_OK;
+    for (int i = 0; i < training->count && status == RETORT_OK; i++)
+        status = velocity_create(&training->extended[i].graph, &velocities[i]);
+    if (status == RETORT_OK && done > 0)
+        status = state_load(run->experiment.folder, training->models, velocities, training->count);
+    if (status == RETORT_OK)
+        status = experiment_trainer(&run->experiment, part, stage, training, &trainer);
+    if (status == RETORT_OK)
+        status = announce_cache(run, part, trainer);
+    for (int i = 0; i < training->count && status == RETORT_OK; i++)
+        status = trainer_set_velocity(trainer, i, velocities[i]);
+    if (status == RETORT_OK)
+        status = train_epochs(run, part, stage, before, trainer, training, done);
     trainer_destroy(trainer);
-    velocity_destroy(velocity);
+    for (int i = 0; i < training->count; i++)
+        velocity_destroy(velocities[i]);
+    return status;
+}
+
+/* Stage after stage; networks: the part's, `peers` of them. */
+static enum retort_status train_networks(struct run *run, const struct part *part,
+                                         struct model *const *networks)
+{
+    struct training training = {0}, earlier = {0};
+    int first = 0, done = 0, before = 0;
+    enum retort_status status = RETORT_OK;
+    if (run->options->resume)
+        TRY(state_find(run->experiment.folder, part->name, &first, &done));
+    if (first >= part->stage_count || done > part->stages[first].train.epochs)
+        return fail(RETORT_FORMAT,
+                    "%s: the saved state is of stage %d, epoch %d: not this recipe's", part->name,
+                    first + 1, done);
+    for (int stage = 0; stage < part->stage_count && status == RETORT_OK; stage++) {
+        const int from = stage == first ? done : 0;
+        if (stage == first)
+            metrics_drop(&run->metrics, part->name, before + done + 1);
+        if (stage >= first) {
+            status = training_begin(&run->experiment, part, stage, networks,
+                                    earlier.count ? &earlier : NULL, &training);
+            if (status == RETORT_OK)
+                status = train_stage(run, part, stage, before, from, &training);
+            if (status == RETORT_OK)
+                training_end(&training, networks);
+            training_release(&earlier);
+            earlier = training;
+            training = (struct training){0};
+        }
+        before += part->stages[stage].train.epochs;
+    }
+    training_release(&earlier);
+    return status;
+}
+
+/* Peers begin with weights of their own; the first one is the part's network. */
+static enum retort_status train_model(struct run *run, const struct part *part, struct model *model)
+{
+    struct model others[MOST_PEERS] = {0}, *networks[MOST_PEERS] = {model};
+    enum retort_status status = RETORT_OK;
+    for (int i = 1; i < part->peers && status == RETORT_OK; i++) {
+        networks[i] = &others[i];
+        status = experiment_new_model(&run->experiment, part->network,
+                                      part->seed + ((uint64_t)i << 48), &others[i]);
+    }
+    if (status == RETORT_OK)
+        status = train_networks(run, part, networks);
+    for (int i = 1; i < part->peers; i++)
+        model_release(&others[i]);
     return status;
 }
 
@@ -205,9 +283,8 @@ static bool is_done(const struct run *run, const char *name)
 
 /* Train a new model, evaluate it and save it; the file's presence says that the part is done. */
 static enum retort_status make_part(struct run *run, const struct part *part, const char *path,
-                                    struct model *model)
+                                    struct model *model, struct evaluation *evaluation)
 {
-    struct evaluation evaluation;
     char text[256];
     snprintf(text, sizeof(text), "%s: %s, %d epochs of %s", part->name, part->network, part->epochs,
              run->experiment.dataset.name);
@@ -217,34 +294,34 @@ static enum retort_status make_part(struct run *run, const struct part *part, co
     TRY(experiment_new_model(&run->experiment, part->network, part->seed, model));
     TRY(train_model(run, part, model));
     TRY(describe_model(run, part, model));
-    TRY(judge(run, part->name, part->train, model, &evaluation));
-    TRY(note_accuracy(model, &evaluation));
+    TRY(judge(run, part->name, &part->stages[0].train, model, evaluation));
+    TRY(note_accuracy(model, evaluation));
     TRY(model_save(model, path));
     TRY(state_remove(run->experiment.folder));
-    return add_result(run, part->name, model, path, &evaluation);
+    return add_result(run, part->name, model, path, evaluation);
 }
 
 static enum retort_status find_part(struct run *run, const struct part *part, const char *path,
-                                    struct model *model)
+                                    struct model *model, struct evaluation *evaluation)
 {
-    struct evaluation evaluation;
     TRY(model_load(path, model));
     if (strcmp(model->graph.network, part->network))
         return fail(RETORT_INVALID, "%s: holds %s, the recipe wants %s", path, model->graph.network,
                     part->network);
-    TRY(judge(run, part->name, part->train, model, &evaluation));
-    return add_result(run, part->name, model, path, &evaluation);
+    TRY(judge(run, part->name, &part->stages[0].train, model, evaluation));
+    return add_result(run, part->name, model, path, evaluation);
 }
 
 /* Make the part, or take what is there. *model is made on success only. */
-static enum retort_status do_part(struct run *run, const struct part *part, struct model *model)
+static enum retort_status do_part(struct run *run, const struct part *part, struct model *model,
+                                  struct evaluation *evaluation)
 {
     struct model made = {0};
     char *path = part_path(run, part->name);
     if (!path)
         return fail(RETORT_MEMORY, "out of memory");
-    enum retort_status status =
-        file_exists(path) ? find_part(run, part, path, &made) : make_part(run, part, path, &made);
+    enum retort_status status = file_exists(path) ? find_part(run, part, path, &made, evaluation)
+                                                  : make_part(run, part, path, &made, evaluation);
     free(path);
     if (status == RETORT_OK)
         *model = made;
@@ -253,57 +330,155 @@ static enum retort_status do_part(struct run *run, const struct part *part, stru
     return status;
 }
 
-static enum retort_status do_teacher(struct run *run, struct model *teacher)
+/* ---- teachers ---- */
+
+/* A number of the provenance, which holds texts; -1: not there. */
+static double recorded(const struct model *model, const char *key)
 {
-    const struct recipe_teacher *recipe = &run->experiment.recipe.teacher;
-    struct part part = experiment_teacher(&run->experiment);
-    struct evaluation evaluation;
-    if (experiment_trains_teacher(&run->experiment))
-        return do_part(run, &part, teacher);
-    TRY(experiment_load_teacher(&run->experiment, teacher));
-    TRY(judge(run, part.name, part.train, teacher, &evaluation));
-    return add_result(run, part.name, teacher, recipe->weights.items[0], &evaluation);
+    const char *text = json_string_value(json_object_get(model->provenance, key));
+    char *end = NULL;
+    const double number = text && *text ? strtod(text, &end) : -1;
+    return end && !*end ? number : -1;
 }
 
-/* A part that was not asked for takes its place in the summary all the same when it is there. */
-static enum retort_status do_student(struct run *run, const struct part *part)
+/* Who knows nothing cannot teach: at chance level, or far below what its own file promises, which
+ * says that it sees other images than it was trained for. */
+static enum retort_status judge_teacher(const struct run *run, const char *what,
+                                        const struct model *model,
+                                        const struct evaluation *evaluation)
 {
-    struct model model = {0};
+    const double chance = 100.0 / model->graph.classes, promised = recorded(model, "top1");
+    const double noise = 100 * sqrt(chance / 100 * (1 - chance / 100) / (double)evaluation->images);
+    const double slack = 5; /* points, beside three deviations of the test set's size */
+    const char *set = run->experiment.dataset.name;
+    const char *made_for = json_string_value(json_object_get(model->provenance, "dataset"));
+    if (evaluation->top1 <= chance + noise) /* small test sets get the benefit of the doubt */
+        return fail(RETORT_INVALID,
+                    "%s: %.2f %% top-1 on %s, chance is %.2f %%: it knows nothing that it could "
+                    "teach (--force teaches all the same)",
+                    what, evaluation->top1, set, chance);
+    if (made_for && strcmp(made_for, set) == 0 && evaluation->top1 < promised - slack - 3 * noise)
+        return fail(RETORT_INVALID,
+                    "%s: %.2f %% top-1 on %s, its file promises %.2f %%: the images are not those "
+                    "that it was trained for (--force teaches all the same)",
+                    what, evaluation->top1, set, promised);
+    return RETORT_OK;
+}
+
+/* A model file from elsewhere is refused; the run's own teachers are what the recipe's budget made
+ * of them, so there it is told and no more. */
+static enum retort_status guard_teacher(const struct run *run, const char *what, bool own,
+                                        const struct model *model,
+                                        const struct evaluation *evaluation)
+{
+    if (run->options->force)
+        return RETORT_OK;
+    const enum retort_status status = judge_teacher(run, what, model, evaluation);
+    if (status != RETORT_INVALID || !own)
+        return status;
+    struct retort_progress note = {.kind = RETORT_NOTE, .part = what, .text = retort_message()};
+    return tell(run, &note);
+}
+
+/* Load the model file, or train; either way it is evaluated as the student will see it. */
+static enum retort_status do_teacher(struct run *run, int index, struct model *teacher)
+{
+    const struct experiment *experiment = &run->experiment;
+    const struct part part = experiment_teacher(experiment, index);
+    struct evaluation evaluation;
+    if (experiment_trains_teachers(experiment)) {
+        TRY(do_part(run, &part, teacher, &evaluation));
+        return guard_teacher(run, part.name, true, teacher, &evaluation);
+    }
+    const char *path = experiment->recipe.teacher.weights.items[index];
+    TRY(experiment_load_teacher(experiment, index, teacher));
+    TRY(judge(run, part.name, &part.stages[0].train, teacher, &evaluation));
+    TRY(guard_teacher(run, path, false, teacher, &evaluation));
+    return add_result(run, part.name, teacher, path, &evaluation);
+}
+
+static enum retort_status do_teachers(struct run *run, struct model *models,
+                                      const struct model **teachers)
+{
+    for (int i = 0; i < experiment_teachers(&run->experiment); i++) {
+        TRY(do_teacher(run, i, &models[i]));
+        teachers[i] = &models[i];
+    }
+    return RETORT_OK;
+}
+
+/* ---- students ---- */
+
+/* A part that was not asked for takes its place in the summary all the same when it is there. */
+static enum retort_status do_student(struct run *run, const struct part *part, struct model *model)
+{
+    struct evaluation evaluation;
     if (!experiment_asks(&run->experiment, part->bit) && !is_done(run, part->name))
         return RETORT_OK;
-    enum retort_status status = do_part(run, part, &model);
-    model_release(&model);
+    return do_part(run, part, model, &evaluation);
+}
+
+/* Each generation is taught by the one before it. */
+static enum retort_status do_generations(struct run *run, const struct model *const *teachers)
+{
+    const int generations = run->experiment.recipe.distill.generations;
+    struct model models[2] = {0};
+    enum retort_status status = RETORT_OK;
+    for (int g = 0; g < generations && status == RETORT_OK; g++) {
+        struct model *model = &models[g % 2];
+        const struct model *before[] = {&models[(g + 1) % 2]};
+        const struct part part = g == 0 ? experiment_student(&run->experiment, g, teachers,
+                                                             experiment_teachers(&run->experiment))
+                                        : experiment_student(&run->experiment, g, before, 1);
+        model_release(model);
+        status = do_student(run, &part, model);
+        if (status == RETORT_OK && !model->values)
+            break; /* not asked for */
+    }
+    model_release(&models[0]);
+    model_release(&models[1]);
     return status;
 }
 
 static enum retort_status do_parts(struct run *run)
 {
     const struct experiment *experiment = &run->experiment;
-    struct model teacher = {0};
-    const struct part baseline = experiment_baseline(experiment),
-                      student = experiment_student(experiment, &teacher);
+    const size_t count = (size_t)experiment_teachers(experiment) + 1;
+    const struct part baseline = experiment_baseline(experiment);
+    struct model *models = NULL, plain = {0};
+    const struct model **teachers;
+    struct arena arena = {0};
     enum retort_status status;
-    TRY_DONE(do_teacher(run, &teacher));
+    TRY_DONE(arena_take(&arena, count * sizeof(*models), (void **)&models));
+    TRY_DONE(arena_take(&arena, count * sizeof(*teachers), (void **)&teachers));
+    TRY_DONE(do_teachers(run, models, teachers));
     if (experiment->recipe.student.baseline)
-        TRY_DONE(do_student(run, &baseline));
-    TRY_DONE(do_student(run, &student));
+        TRY_DONE(do_student(run, &baseline, &plain));
+    TRY_DONE(do_generations(run, teachers));
     status = run_write_summary(experiment->folder, &experiment->recipe, &run->result);
 done:
-    model_release(&teacher);
+    for (size_t i = 0; models && i + 1 < count; i++)
+        model_release(&models[i]);
+    model_release(&plain);
+    arena_release(&arena);
     return status;
 }
 
-/* Is the teacher there, or will it be? */
-static enum retort_status check_teacher(const struct run *run)
+/* Are the teachers there, or will they be? */
+static enum retort_status check_teachers(const struct run *run)
 {
     const struct experiment *experiment = &run->experiment;
-    if (!experiment_trains_teacher(experiment) || experiment_asks(experiment, RETORT_TEACHERS) ||
-        is_done(run, "teacher-1"))
+    if (!experiment_trains_teachers(experiment) || experiment_asks(experiment, RETORT_TEACHERS))
         return RETORT_OK;
-    return fail(RETORT_INVALID,
-                "%s: teacher-1.safetensors is not there; `retort train` makes it, and the recipe's "
-                "teacher.weights names one from elsewhere",
-                experiment->folder);
+    for (int i = 0; i < experiment_teachers(experiment); i++) {
+        const struct part part = experiment_teacher(experiment, i);
+        if (!is_done(run, part.name))
+            return fail(RETORT_INVALID,
+                        "%s: %s.safetensors is not there; `retort train` makes it, and the "
+                        "recipe's teacher.weights names one from elsewhere",
+                        experiment->folder, part.name);
+    }
+    return RETORT_OK;
 }
 
 enum retort_status retort_run(const struct retort_run_options *options,
@@ -314,9 +489,10 @@ enum retort_status retort_run(const struct retort_run_options *options,
     enum retort_status status;
     TRY_DONE(experiment_open(options, experiment));
     TRY_DONE(run_check_folder(experiment->folder, &experiment->recipe, options->resume));
-    TRY_DONE(check_teacher(&run));
+    TRY_DONE(check_teachers(&run));
     TRY_DONE(experiment_try(experiment, NULL, NULL));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));
     run.result.folder = experiment->folder;

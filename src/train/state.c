@@ -51,51 +51,79 @@ static struct safetensor tensor_of(struct arena *arena, const char *prefix,
     return tensor;
 }
 
-static enum retort_status write_state(const char *path, const char *part, int epochs,
-                                      const struct model *model, float *const *velocity)
+/* "model" and "velocity" of the first network, "model2" of the second one. */
+static const char *prefix_of(struct arena *arena, const char *what, int which)
 {
-    const struct graph *graph = &model->graph;
+    return which == 0 ? what : arena_format(arena, "%s%d", what, which + 1);
+}
+
+static enum retort_status list_tensors(struct arena *arena, struct model *const *models,
+                                       float **const *velocities, int count,
+                                       struct safetensor **tensors, int *tensor_count)
+{
+    size_t room = 0;
+    *tensor_count = 0;
+    for (int k = 0; k < count; k++)
+        room += 2 * (size_t)models[k]->graph.parameter_count;
+    TRY(arena_take(arena, room * sizeof(**tensors), (void **)tensors));
+    for (int k = 0; k < count; k++) {
+        const char *model = prefix_of(arena, "model", k),
+                   *velocity = prefix_of(arena, "velocity", k);
+        for (int i = 0; i < models[k]->graph.parameter_count; i++) {
+            const struct parameter *parameter = &models[k]->graph.parameters[i];
+            (*tensors)[(*tensor_count)++] =
+                tensor_of(arena, model, parameter, models[k]->values[i]);
+            if (velocities[k][i])
+                (*tensors)[(*tensor_count)++] =
+                    tensor_of(arena, velocity, parameter, velocities[k][i]);
+        }
+    }
+    for (int i = 0; i < *tensor_count; i++)
+        if (!(*tensors)[i].name)
+            return fail(RETORT_MEMORY, "out of memory for the state");
+    return RETORT_OK;
+}
+
+static enum retort_status write_state(const char *path, const char *part, int stage, int epochs,
+                                      struct model *const *models, float **const *velocities,
+                                      int count)
+{
     struct arena arena = {0};
     struct safetensor *tensors;
     enum retort_status status;
-    int count = 0;
+    int tensor_count;
     json_t *metadata = NULL;
-    TRY_DONE(arena_take(&arena, 2 * (size_t)graph->parameter_count * sizeof(*tensors),
-                        (void **)&tensors));
-    for (int i = 0; i < graph->parameter_count; i++) {
-        tensors[count++] = tensor_of(&arena, "model", &graph->parameters[i], model->values[i]);
-        if (velocity[i])
-            tensors[count++] = tensor_of(&arena, "velocity", &graph->parameters[i], velocity[i]);
-    }
-    for (int i = 0; i < count; i++)
-        if (!tensors[i].name)
-            TRY_DONE(fail(RETORT_MEMORY, "%s: out of memory", path));
-    metadata = json_pack("{s:s, s:s, s:o, s:s}", "format", STATE_FORMAT, "part", part, "epochs",
-                         json_sprintf("%d", epochs), "network", graph->network);
+    TRY_DONE(list_tensors(&arena, models, velocities, count, &tensors, &tensor_count));
+    metadata = json_pack("{s:s, s:s, s:o, s:o, s:s}", "format", STATE_FORMAT, "part", part, "stage",
+                         json_sprintf("%d", stage), "epochs", json_sprintf("%d", epochs), "network",
+                         models[0]->graph.network);
     if (!metadata)
         TRY_DONE(fail(RETORT_MEMORY, "%s: out of memory", path));
-    status = safetensors_write(path, tensors, count, metadata);
+    status = safetensors_write(path, tensors, tensor_count, metadata);
 done:
     json_decref(metadata);
     arena_release(&arena);
     return status;
 }
 
-enum retort_status state_save(const char *folder, const char *part, int epochs,
-                              struct trainer *trainer, struct model *model)
+enum retort_status state_save(const char *folder, const char *part, int stage, int epochs,
+                              struct trainer *trainer, struct model *const *models, int count)
 {
     char *path = state_path(folder), *below = file_join(folder, "state");
-    float **velocity = NULL;
+    float **velocities[MOST_PEERS] = {0};
     enum retort_status status = RETORT_OK;
     if (!path || !below)
         TRY_DONE(fail(RETORT_MEMORY, "out of memory for the state"));
     TRY_DONE(file_make_folder(below));
     TRY_DONE(trainer_store(trainer));
-    TRY_DONE(velocity_create(&model->graph, &velocity));
-    TRY_DONE(trainer_get_velocity(trainer, velocity));
-    status = write_state(path, part, epochs, model, velocity);
+    for (int i = 0; i < count; i++) {
+        TRY_DONE(velocity_create(&models[i]->graph, &velocities[i]));
+        TRY_DONE(trainer_get_velocity(trainer, i, velocities[i]));
+    }
+    status = write_state(path, part, stage, epochs, models, velocities, count);
 done:
-    velocity_destroy(velocity);
+    for (int i = 0; i < count; i++)
+        velocity_destroy(velocities[i]);
     free(path);
     free(below);
     return status;
@@ -115,59 +143,96 @@ static enum retort_status take(const struct safetensors *file, const char *path,
     return RETORT_OK;
 }
 
-static enum retort_status read_state(const struct safetensors *file, const char *path,
-                                     const char *part, struct model *model, float *const *velocity,
-                                     int *epochs)
+/* A whole number from 0 to a million of the metadata, or -1. */
+static long number_of(const struct safetensors *file, const char *key)
 {
-    const char *format = safetensors_metadata(file, "format"),
-               *of = safetensors_metadata(file, "part");
-    const char *text = safetensors_metadata(file, "epochs"),
-               *network = safetensors_metadata(file, "network");
+    const char *text = safetensors_metadata(file, key);
     char *end = NULL;
-    long count = text ? strtol(text, &end, 10) : -1;
-    if (!format || strcmp(format, STATE_FORMAT) || !of || !network || !text || *end || count < 0 ||
-        count > 1000000)
-        return fail(RETORT_FORMAT, "%s: not a saved state of a run", path);
-    *epochs = 0;
-    if (strcmp(of, part))
-        return RETORT_OK;
-    if (strcmp(network, model->graph.network))
-        return fail(RETORT_INVALID, "%s: holds %s, the recipe wants %s", path, network,
-                    model->graph.network);
-    for (int i = 0; i < model->graph.parameter_count; i++) {
-        TRY(take(file, path, "model", &model->graph.parameters[i], model->values[i]));
-        if (velocity[i])
-            TRY(take(file, path, "velocity", &model->graph.parameters[i], velocity[i]));
-    }
-    *epochs = (int)count;
-    return RETORT_OK;
+    long number = text && *text ? strtol(text, &end, 10) : -1;
+    return end && !*end && number >= 0 && number <= 1000000 ? number : -1;
 }
 
-enum retort_status state_load(const char *folder, const char *part, struct model *model,
-                              float *const *velocity, int *epochs)
+static enum retort_status open_state(const char *path, struct safetensors *file)
+{
+    TRY(safetensors_read(path, file));
+    const char *format = safetensors_metadata(file, "format");
+    if (format && strcmp(format, STATE_FORMAT) == 0 && safetensors_metadata(file, "part") &&
+        safetensors_metadata(file, "network") && number_of(file, "stage") >= 0 &&
+        number_of(file, "epochs") >= 0)
+        return RETORT_OK;
+    safetensors_release(file);
+    return fail(RETORT_FORMAT, "%s: not a saved state of a run", path);
+}
+
+enum retort_status state_find(const char *folder, const char *part, int *stage, int *epochs)
 {
     struct safetensors file = {0};
     char *path = state_path(folder);
     enum retort_status status = RETORT_OK;
+    *stage = *epochs = 0;
     if (!path)
         return fail(RETORT_MEMORY, "out of memory for the state");
-    *epochs = 0;
-    if (file_exists(path)) {
-        status = safetensors_read(path, &file);
-        if (status == RETORT_OK)
-            status = read_state(&file, path, part, model, velocity, epochs);
-        safetensors_release(&file);
+    if (file_exists(path))
+        status = open_state(path, &file);
+    if (status == RETORT_OK && file_exists(path) &&
+        strcmp(safetensors_metadata(&file, "part"), part) == 0) {
+        *stage = (int)number_of(&file, "stage");
+        *epochs = (int)number_of(&file, "epochs");
     }
+    safetensors_release(&file);
+    free(path);
+    return status;
+}
+
+static enum retort_status read_models(const struct safetensors *file, const char *path,
+                                      struct model *const *models, float **const *velocities,
+                                      int count, struct arena *arena)
+{
+    const char *network = safetensors_metadata(file, "network");
+    if (strcmp(network, models[0]->graph.network))
+        return fail(RETORT_INVALID, "%s: holds %s, the recipe wants %s", path, network,
+                    models[0]->graph.network);
+    for (int k = 0; k < count; k++) {
+        const char *model = prefix_of(arena, "model", k),
+                   *velocity = prefix_of(arena, "velocity", k);
+        if (!model || !velocity)
+            return fail(RETORT_MEMORY, "out of memory for the state");
+        for (int i = 0; i < models[k]->graph.parameter_count; i++) {
+            const struct parameter *parameter = &models[k]->graph.parameters[i];
+            TRY(take(file, path, model, parameter, models[k]->values[i]));
+            if (velocities[k][i])
+                TRY(take(file, path, velocity, parameter, velocities[k][i]));
+        }
+    }
+    return RETORT_OK;
+}
+
+enum retort_status state_load(const char *folder, struct model *const *models,
+                              float **const *velocities, int count)
+{
+    struct safetensors file = {0};
+    struct arena arena = {0};
+    char *path = state_path(folder);
+    if (!path)
+        return fail(RETORT_MEMORY, "out of memory for the state");
+    enum retort_status status = open_state(path, &file);
+    if (status == RETORT_OK)
+        status = read_models(&file, path, models, velocities, count, &arena);
+    safetensors_release(&file);
+    arena_release(&arena);
     free(path);
     return status;
 }
 
 enum retort_status state_remove(const char *folder)
 {
-    char *path = state_path(folder);
-    if (!path)
-        return fail(RETORT_MEMORY, "out of memory for the state");
-    enum retort_status status = file_remove(path);
-    free(path);
+    static const char *const names[] = {"state/current.safetensors", "state/teachers.cache",
+                                        "state/maps.cache"};
+    enum retort_status status = RETORT_OK;
+    for (int i = 0; i < 3 && status == RETORT_OK; i++) {
+        char *path = file_join(folder, names[i]);
+        status = path ? file_remove(path) : fail(RETORT_MEMORY, "out of memory for the state");
+        free(path);
+    }
     return status;
 }

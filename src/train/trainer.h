@@ -1,27 +1,42 @@
-/* trainer.h - one network in training: the loop, and all that it needs.
+/* trainer.h - one stage of a network's training: the loop, and all that it needs.
  *
  * A plain network is trained with cross-entropy and no teachers; a student with a stage's losses
- * and frozen teachers. Teachers and student share one workspace: a teacher's maps are gone once the
- * student runs, so the losses keep what they need of them (distill/loss.h). */
+ * and frozen teachers; students that teach each other are trained together. Teachers and the first
+ * student share one workspace: a teacher's maps are gone once the student runs, so the losses keep
+ * what they need of them (distill/loss.h). */
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
 #include "data/dataset.h"
+#include "distill/ensemble.h"
 #include "distill/objective.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
 
+enum { MOST_PEERS = 8 };
+
 struct trainer_setup {
     const struct dataset *dataset;
     const struct recipe_data *data;
-    const struct recipe_train *train;
-    const void *const *losses;    /* settings by enum loss_kind, NULL where a loss takes no part */
-    const struct text_list *taps; /* empty: every tap that student and teacher both name */
-    int epochs;
-    uint64_t seed; /* of shuffling, augmentation and dropout */
+    const struct recipe_train *train; /* the stage's: batch, optimizer, schedule */
+    const void *const *losses;     /* settings by enum loss_kind, NULL where a loss takes no part */
+    const struct text_list *taps;  /* empty: every tap that student and teachers all name */
+    const struct text_list *moves; /* what is trained: "all", "student", "adapters", beginnings of
+                                      parameter names; NULL: all */
+    int epochs;                    /* of the stage */
+    int epochs_before;             /* of earlier stages: data, dropout and draws go on from there */
+    uint64_t seed; /* of shuffling, augmentation, dropout and the ensemble's draws */
     enum precision precision;
-    struct model *model;         /* the network that is trained; changed by trainer_store only */
-    const struct model *teacher; /* NULL: none */
+    bool balanced;         /* the teachers' gradient is cut down to the task's norm */
+    struct model **models; /* what is trained; several: they teach each other. Changed by
+                              trainer_store only */
+    int model_count;
+    const struct model *const *teachers; /* frozen */
+    int teacher_count;
+    const struct ensemble *ensemble; /* of the teachers; NULL when there is one at most */
+    int views;         /* augmentations of an image, see data/loader.h; 0: new ones every epoch */
+    const char *cache; /* file for what the teachers say; NULL: none is kept. Needs views */
+    const char *maps_cache; /* file for what losses keep of a teacher's maps; NULL: none is kept */
 };
 
 struct trainer;
@@ -32,17 +47,21 @@ enum retort_status trainer_create(const struct trainer_setup *setup, struct trai
 /* Accepts NULL. */
 void trainer_destroy(struct trainer *trainer);
 
+/* Bytes of the teachers' caches; 0: there are none. */
+size_t trainer_cache_bytes(const struct trainer *trainer);
+
 long trainer_steps(const struct trainer *trainer); /* in an epoch */
 
 /* The pairs of taps that the losses compare: index 0, 1, ...; false: there are no more. names [out]
  * borrowed. */
 bool trainer_pair(const struct trainer *trainer, int index, const char *names[2]);
 
-/* What is known after a step or, as means, after an epoch. */
+/* What is known after a step or, as means, after an epoch. Of several students the first one. */
 struct training_report {
-    int epoch;
+    int epoch;                    /* of the stage */
     long step, steps;             /* of this epoch */
     struct objective_value value; /* means over the epoch so far */
+    struct objective_norms norms; /* means over a few steps of the epoch */
     double accuracy;              /* percent of training images right so far, as augmented */
     double rate;                  /* learning rate of the last step */
     double seconds, waited;       /* since the epoch began; of it waiting for data */
@@ -62,15 +81,23 @@ typedef enum retort_status training_listener(void *context, const struct trainin
 enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_listener *listener,
                                  void *context, struct training_report *report);
 
-/* Write the network's numbers into setup.model. */
+/* Write the networks' numbers into setup.models. */
 enum retort_status trainer_store(struct trainer *trainer);
 
-/* The optimizer's velocity as plain arrays, one per trained parameter of the graph (others NULL),
- * to and from a saved state. The parameters themselves travel in the model. */
-enum retort_status trainer_get_velocity(const struct trainer *trainer, float *const *plain);
-enum retort_status trainer_set_velocity(struct trainer *trainer, float *const *plain);
+/* The optimizer's velocity of network number `which` as plain arrays, one per trained parameter of
+ * the graph (others NULL), to and from a saved state. The parameters themselves travel in the
+ * model. */
+enum retort_status trainer_get_velocity(const struct trainer *trainer, int which,
+                                        float *const *plain);
+enum retort_status trainer_set_velocity(struct trainer *trainer, int which, float *const *plain);
 
-/* Has nothing written to the teacher's weights since trainer_create? True without a teacher. */
-bool trainer_teacher_intact(const struct trainer *trainer);
+/* Has nothing written to the teachers' weights since trainer_create? True without teachers. */
+bool trainer_teachers_intact(const struct trainer *trainer);
+
+/* Taps that the losses compare channel by channel and whose channels differ between student and
+ * teacher: names [out] room for the student's taps, borrowed; gives how many. Fails as
+ * trainer_create would. Of setup, train and the networks' shapes are looked at. */
+enum retort_status trainer_adapters(const struct trainer_setup *setup, const char **names,
+                                    int *channels, int *count);
 
 #endif

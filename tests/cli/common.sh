@@ -63,6 +63,24 @@ make_data() {
     idx t10k 30
 }
 
+# make_cifar100 FOLDER COUNT: so many records of noise in train.bin and test.bin.
+make_cifar100() {
+    mkdir -p "$1"
+    i=0
+    while [ "$i" -lt 100 ]; do
+        echo "class$i"
+        i=$((i + 1))
+    done >"$1/fine_label_names.txt"
+    i=0
+    while [ "$i" -lt "$2" ]; do
+        # shellcheck disable=SC2059
+        printf "\\000\\$(printf %03o $((i % 100)))"
+        head -c 3072 /dev/urandom
+        i=$((i + 1))
+    done >"$1/train.bin"
+    cp "$1/train.bin" "$1/test.bin"
+}
+
 # write_recipe FILE: small, quick, and good.
 write_recipe() {
     cat >"$1" <<END

@@ -42,10 +42,10 @@ refuses 5 'schedule'    '5s/batch: 8/schedule: fast/'
 refuses 5 'milestones'  '5s/batch: 8/milestones: [50, 20]/'
 refuses 6 'klx'         '6s/kl:/klx:/'
 refuses 6 'temperature' '6s/kl: {}/kl: {temperature: 0}/'
-refuses 6 'none found'  '6s/{losses.*}]/]/'
+refuses 6 'none found'  '6s/losses: {.*}}]/losses: {}}]/'
 refuses 6 'foo'         '6s/{stages/{taps: [stem, foo], stages/'
 refuses 6 'stage9'      '6s/gram: {}/gram: {pairs: [stem-stage9]}/'
-refuses 6 'taps stage3' '4s/16-16-16-16/16-16-16-32/'
+refuses 6 '11x11'       '4s/widths/strides=1-3-1,widths/'
 refuses 6 'weights are 0' '6s/losses: {.*}}]/losses: {ce: {weight: 0}}}]/'
 
 # What is no recipe at all.

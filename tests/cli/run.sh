@@ -14,7 +14,7 @@ top1() {
 
 # ---- a dry run ----
 
-expect 0 'Gram pairs: stem-stage1' run "$folder/r.yaml" --out "$folder/run" --dry-run
+expect 0 'pairs of taps: stem-stage1' run "$folder/r.yaml" --out "$folder/run" --dry-run
 for text in 'teacher: resnet' 'student: resnet' 'tap stage3' 'teacher/student: 1.00x' 'steps/epoch' \
     'measured by a few steps' "folder: $folder/run"; do
     grep -qF "$text" "$folder/out" || fail "--dry-run: \"$text\" wanted: $(cat "$folder/out")"
@@ -89,6 +89,24 @@ wait "$process" || code=$?
 tail -n 1 "$folder/err" | grep -q '^retort: stopped; .*--resume' || fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
 
+# ---- several seeds ----
+
+expect 0 'distilled student' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set teacher.seed=5
+for file in repeat.json seed-1/run.json seed-2/run.json seed-2/teacher-1.safetensors; do
+    [ -s "$folder/many/$file" ] || fail "--repeat: no $file"
+done
+cmp -s "$folder/many/seed-1/teacher-1.safetensors" "$folder/many/seed-2/teacher-1.safetensors" ||
+    fail "--repeat with teacher.seed: the teachers differ"
+if cmp -s "$folder/many/seed-1/student.safetensors" "$folder/many/seed-2/student.safetensors"; then
+    fail "--repeat: two seeds gave the same student"
+fi
+grep -q '"sd"' "$folder/many/repeat.json" || fail "repeat.json: $(cat "$folder/many/repeat.json")"
+[ "$(grep -c '^seed [12] ' "$folder/out")" -eq 2 ] || fail "--repeat: $(cat "$folder/out")"
+expect 0 '"runs"' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set teacher.seed=5 --resume --json
+expect 0 '2 seeds take' run "$folder/r.yaml" --out "$folder/other" --repeat 2 --dry-run
+[ ! -e "$folder/other" ] || fail "--repeat --dry-run made the folder"
+expect 2 '--repeat' run "$folder/r.yaml" --repeat 0
+
 # Output that cannot be written is a failure.
 if [ -c /dev/full ]; then
     code=0
@@ -98,10 +116,16 @@ fi
 
 # ---- the recipes that come with the program ----
 
+# Those of CIFAR-100 get made-up images and small batches: what is tested is that everything fits.
 cd "$folder"
-for recipe in "$recipes"/*.yaml; do
+make_cifar100 cifar 200
+for recipe in "$recipes"/*.yaml "$recipes"/*/*.yaml; do
     code=0
-    "$retort" run "$recipe" --dry-run --set threads=1 >"$folder/out" 2>"$folder/err" || code=$?
+    set -- --dry-run --set threads=1
+    if grep -q 'set: cifar100' "$recipe"; then
+        set -- "$@" --set data.path=cifar --set teacher.train.batch=4 --set student.train.batch=4
+    fi
+    "$retort" run "$recipe" "$@" >"$folder/out" 2>"$folder/err" || code=$?
     if [ "$code" -eq 0 ]; then
         grep -q 'training takes about' "$folder/out" || fail "$recipe: no time"
     elif grep -qE 'nothing at its default place|No such file' "$folder/err"; then

@@ -99,11 +99,12 @@ static void fill(float *numbers, int count, uint32_t which)
 static void its_gradient_is_the_finite_difference(void **state)
 {
     enum { N = 3, CLASSES = 5, COUNT = N * CLASSES };
-    static const char *const settings[] = {"temperature=1", "temperature=4", "temperature=0.5"};
+    static const char *const settings[] = {"temperature=1", "temperature=4", "temperature=0.5",
+                                           "standardize=true", "standardize=true,temperature=2"};
     float teacher[COUNT], student[COUNT], ignored[COUNT];
     fill(teacher, COUNT, 0);
     fill(student, COUNT, 1);
-    for (int s = 0; s < 3; s++) {
+    for (int s = 0; s < 5; s++) {
         float diff[COUNT] = {0};
         run_one(settings[s], N, CLASSES, teacher, student, diff);
         for (int i = 0; i < COUNT; i++) {
@@ -116,6 +117,36 @@ static void its_gradient_is_the_finite_difference(void **state)
             assert_float_equal((above - below) / (2.0 * step), diff[i], 2e-5);
         }
     }
+}
+
+/* By hand: of -1 and 1, or 5 and 9, the standardised logits are -1 and 1; of 0, 0, 0, 4 (mean 1,
+ * deviation sqrt 3) they are -1, -1, -1, 3 divided by sqrt 3. */
+static void standardised_logits_are_those_of_the_paper(void **state)
+{
+    const float teacher[] = {1, -1}, student[] = {5, 9};
+    const double p = 1 / (1 + exp(-1.0));
+    float diff[2] = {0}, four[4] = {0};
+    double value = run_one("standardize=true,temperature=2", 1, 2, teacher, student, diff);
+    assert_float_equal(value, 4 * (2 * p - 1), 1e-6); /* log(p / (1 - p)) is 1 */
+    assert_float_equal(diff[0], 0, 1e-6);             /* two logits have no shape but their order */
+    const float wide[] = {0, 0, 0, 4}, even[] = {7, 7, 7, 7};
+    const double q = exp(3 / sqrt(3)) / (exp(3 / sqrt(3)) + 3 * exp(-1 / sqrt(3)));
+    value = run_one("standardize=true", 1, 4, wide, even, four);
+    assert_float_equal(value, q * log(4 * q) + (1 - q) * log(4 * (1 - q) / 3), 1e-6);
+    for (int k = 0; k < 4; k++)
+        assert_true(isfinite(four[k])); /* equal logits: no deviation to divide by */
+}
+
+static void standardised_logits_have_neither_place_nor_size(void **state)
+{
+    float teacher[70], student[70], moved[70], diff[70] = {0};
+    fill(teacher, 70, 0);
+    fill(student, 70, 1);
+    for (int i = 0; i < 70; i++)
+        moved[i] = 8 * student[i] + 16;
+    double value = run_one("standardize=true", 7, 10, teacher, student, diff);
+    assert_true(value > 0.1);
+    assert_float_equal(run_one("standardize=true", 7, 10, teacher, moved, diff), value, 1e-6);
 }
 
 static void a_student_equal_to_its_teacher_has_no_loss(void **state)
@@ -200,6 +231,8 @@ int main(void)
         cmocka_unit_test(two_teachers_agree_with_the_outside_implementation),
         cmocka_unit_test(large_logits_do_not_overflow),
         cmocka_unit_test(its_gradient_is_the_finite_difference),
+        cmocka_unit_test(standardised_logits_are_those_of_the_paper),
+        cmocka_unit_test(standardised_logits_have_neither_place_nor_size),
         cmocka_unit_test(a_student_equal_to_its_teacher_has_no_loss),
         cmocka_unit_test(a_probability_of_zero_adds_nothing),
         cmocka_unit_test(a_high_temperature_matches_centred_logits),

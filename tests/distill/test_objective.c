@@ -11,7 +11,7 @@
 enum { TAPS = 4, CLASSES = 10 };
 static const char *const tap_names[TAPS] = {"stem", "stage1", "stage2", "stage3"};
 
-/* Settings of the three losses from texts; NULL: takes no part. */
+/* Settings of the losses from texts; NULL: takes no part. */
 static void choose(const char *const texts[LOSS_COUNT], const void *settings[LOSS_COUNT],
                    struct arena *arena)
 {
@@ -97,7 +97,8 @@ static struct objective *new_objective(struct rig *rig, const char *ce, const ch
 {
     const void *settings[LOSS_COUNT];
     struct objective *objective;
-    choose((const char *const[]){ce, kl, gram}, settings, &rig->arena);
+    const char *const texts[LOSS_COUNT] = {[LOSS_ce] = ce, [LOSS_kl] = kl, [LOSS_gram] = gram};
+    choose(texts, settings, &rig->arena);
     assert_ok(objective_create(settings, &rig->shapes, &objective));
     return objective;
 }
@@ -121,7 +122,7 @@ static struct objective_value run(struct rig *rig, struct objective *objective)
         .taps = rig->student,
         .diff_taps = rig->diffs,
     };
-    return objective_student(objective, &student);
+    return objective_student(objective, &student, 0);
 }
 
 static void check_golden(const char *name)
@@ -163,7 +164,8 @@ static void every_pair_agrees_with_the_outside_implementation(void **state)
 /* Gradient and value of the sum from those of the parts. */
 static void it_is_the_weighted_sum_of_its_losses(void **state)
 {
-    static const char *const parts[][LOSS_COUNT] = {
+    static const char *const parts[][3] = {
+        /* ce, kl, gram */
         {"weight=0.5", "weight=3,temperature=2", "weight=7,norm=sskd"},
         {"weight=0.5", NULL, NULL},
         {NULL, "weight=3,temperature=2", NULL},
@@ -242,11 +244,11 @@ static void a_loss_without_its_teacher_is_refused(void **state)
     const void *settings[LOSS_COUNT];
     struct objective *objective = NULL;
     const struct loss_shapes shapes = {.n = 2, .classes = 3};
-    choose((const char *const[]){"", "", NULL}, settings, &arena);
+    choose((const char *const[LOSS_COUNT]){[LOSS_ce] = "", [LOSS_kl] = ""}, settings, &arena);
     assert_fails(objective_create(settings, &shapes, &objective), RETORT_INVALID,
                  "the loss kl needs a teacher");
     assert_null(objective);
-    choose((const char *const[]){"", NULL, NULL}, settings, &arena);
+    choose((const char *const[LOSS_COUNT]){[LOSS_ce] = ""}, settings, &arena);
     assert_ok(objective_create(settings, &shapes, &objective));
     objective_destroy(objective);
     objective_destroy(NULL);

@@ -240,7 +240,7 @@ static const void *default_settings(struct session *session, enum loss_kind kind
 static void make_objective(struct session *session)
 {
     const struct graph *graph = &session->student_model.graph;
-    const void *settings[LOSS_COUNT] = {[LOSS_ce] = default_settings(session, LOSS_ce)};
+    const void *settings[LOSS_COUNT] = {0};
     const char *names[MOST_TAPS];
     const bool distils = session->teacher;
     for (int i = 0; distils && i < graph->tap_count; i++) {
@@ -249,10 +249,9 @@ static void make_objective(struct session *session)
         session->teacher_taps[i] = executor_tap(session->teacher, i);
         session->diff_taps[i].tensor = executor_diff_tap(session->student, i);
     }
-    if (distils) {
-        settings[LOSS_kl] = default_settings(session, LOSS_kl);
-        settings[LOSS_gram] = default_settings(session, LOSS_gram);
-    }
+    for (int kind = 0; kind < LOSS_COUNT; kind++)
+        if (distils || !loss_of((enum loss_kind)kind)->needs_teacher)
+            settings[kind] = default_settings(session, (enum loss_kind)kind);
     assert_ok(objective_create(settings,
                                &(struct loss_shapes){BATCH, CLASSES, distils ? graph->tap_count : 0,
                                                      names, session->student_taps,
@@ -300,7 +299,8 @@ static void run_step(struct session *session, uint32_t step)
     objective_student(session->objective,
                       &(struct student_view){executor_logits(session->student), session->labels,
                                              executor_diff_logits(session->student),
-                                             session->student_taps, session->diff_taps});
+                                             session->student_taps, session->diff_taps},
+                      0);
     executor_backward(session->student);
     optimizer_step(&session->optimizer, 1e-3);
 }

@@ -65,7 +65,7 @@ static void the_recipe_of_the_design_is_read(void **state)
     assert_int_equal(recipe.distill.stages.count, 1);
     assert_true(loss_number(&recipe, LOSS_kl, "temperature") == 1);
     assert_non_null(stage_of(&recipe)->losses.settings[LOSS_gram]);
-    assert_int_equal(recipe_student_epochs(&recipe), 30);
+    assert_int_equal(recipe.student.train.epochs, 30);
     recipe_release(&recipe);
 }
 
@@ -106,7 +106,7 @@ static void a_budget_gives_epochs_schedule_and_rate(void **state)
     assert_int_equal(student->epochs, 200);
     assert_int_equal(student->schedule, SCHEDULE_ONE_CYCLE);
     assert_true(student->lr == 0.2);
-    assert_int_equal(recipe_student_epochs(&recipe), 200);
+    assert_int_equal(recipe.student.train.epochs, 200);
     recipe_release(&recipe);
     assert_ok(load(GOOD, "student.train.lr=0.05", &recipe));
     assert_int_equal(student->epochs, 30);
@@ -119,7 +119,7 @@ static void the_plain_student_has_as_many_epochs(void **state)
 {
     struct recipe recipe;
     assert_ok(load(GOOD, "student.train.epochs=7", &recipe));
-    assert_int_equal(recipe_student_epochs(&recipe), 7);
+    assert_int_equal(recipe.student.train.epochs, 7);
     recipe_release(&recipe);
     assert_ok(load(GOOD, "distill.stages.0.epochs=9", &recipe));
     assert_int_equal(recipe.student.train.epochs, 9);
@@ -279,20 +279,31 @@ static void bad_recipes_are_refused_in_one_sentence(void **state)
          "teacher: neither network nor weights found"},
         {"name: x\n" DATA STUDENT STAGES "teacher: {network: s, weights: [a]}\n", RETORT_INVALID,
          "recipe.yaml:5: teacher: network and weights found, one of them wanted"},
-        {"name: x\n" DATA STUDENT STAGES "teacher: {network: s, count: 3}\n", RETORT_INVALID,
-         "teacher.count: 3 found, but ensembles of several teachers are not supported yet"},
-        {"name: x\n" DATA STUDENT STAGES "teacher: {weights: [a, b]}\n", RETORT_INVALID,
-         "teacher.weights: 2 files found, but ensembles of several teachers are not supported yet"},
-        {"name: x\n" DATA TEACHER STUDENT, RETORT_INVALID, "distill.stages: none found"},
-        {"name: x\n" DATA TEACHER STUDENT "distill: {stages: []}\n", RETORT_INVALID,
-         "recipe.yaml:5: distill.stages: none found"},
-        {"name: x\n" DATA TEACHER STUDENT
-         "distill: {stages: [{losses: {ce: {}}}, {losses: {ce: {}}}]}\n",
-         RETORT_INVALID, "distill.stages: 2 found, but more than one stage is not supported yet"},
-        {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{epochs: 3}]}\n", RETORT_INVALID,
+        {"name: x\n" DATA STUDENT STAGES "teacher: {network: s, count: 0}\n", RETORT_INVALID,
+         "teacher.count: 0 found, but the recipe names a teacher"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
+         "distill: {stages: [{losses: {ce: {}, kl: {}}}]}\n",
+         RETORT_INVALID, "distill.stages has losses that need a teacher"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\n", RETORT_INVALID,
+         "teacher.count: 0 found"},
+        {"name: x\n" DATA TEACHER STUDENT "distill: {preset: fsp, stages: [{losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.preset: found beside distill.stages"},
+        {"name: x\n" DATA TEACHER STUDENT "distill: {peers: 2, stages: [{losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.peers: 2 found, but there are teachers too"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\ndistill: {peers: 2}\n", RETORT_INVALID,
+         "distill.stages: none found, but peers are"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
+         "distill: {peers: 2, generations: 2, stages: [{losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.peers: found beside generations"},
+        {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {}}]}\n", RETORT_INVALID,
          "distill.stages.0.losses: none found"},
         {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {ce: {weight: 0}}}]}\n",
-         RETORT_INVALID, "distill.stages.0.losses: all weights are 0"},
+         RETORT_INVALID, "all weights are 0"},
+        {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{losses: {ce: {final: 2}}}]}\n",
+         RETORT_INVALID, "distill.stages.0.losses.ce.final: 2 found, but the weight is constant"},
+        {"name: x\n" DATA TEACHER "student: {network: s, train: {epochs: 4}}\n"
+         "distill: {stages: [{epochs: 4, losses: {ce: {}}}, {losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.stages: 4 epochs found and stages without"},
         {"name: x\n" DATA TEACHER STUDENT
          "distill: {taps: [stem, stage1, stem], stages: [{losses: {ce: {}}}]}\n",
          RETORT_INVALID, "distill.taps.2: stem found again"},
@@ -397,6 +408,68 @@ static void damaged_recipes_are_answered(void **state)
     }
 }
 
+/* Stages share what is left of the student's epochs, and take schedule and rate from it. */
+static void stages_without_epochs_share_the_rest(void **state)
+{
+    struct recipe recipe;
+    assert_ok(
+        load("name: x\n" DATA TEACHER "student: {network: s, train: {epochs: 30, lr: 0.3}}\n"
+             "distill:\n"
+             "  stages:\n"
+             "    - {losses: {gram: {}}, lr: 0.1, schedule: constant, trains: [adapters, fc]}\n"
+             "    - {epochs: 5, losses: {ce: {}}}\n"
+             "    - {losses: {ce: {ramp: cosine, final: 0.5}}}\n",
+             NULL, &recipe));
+    const struct recipe_stage *stages = recipe.distill.stages.items;
+    assert_int_equal(recipe.distill.stages.count, 3);
+    assert_int_equal(stages[0].epochs, 12);
+    assert_int_equal(stages[1].epochs, 5);
+    assert_int_equal(stages[2].epochs, 13);
+    assert_true(stages[0].lr == 0.1 && stages[1].lr == 0.3);
+    assert_int_equal(stages[0].schedule, SCHEDULE_CONSTANT);
+    assert_int_equal(stages[1].schedule, SCHEDULE_ONE_CYCLE);
+    assert_int_equal(stages[0].trains.count, 2);
+    assert_string_equal(stages[1].trains.items[0], "all");
+    const struct loss_weight *weight = stages[2].losses.settings[LOSS_ce];
+    assert_true(weight->weight == 1 && weight->final == 0.5);
+    assert_true(loss_weight_at(weight, 0) == 1);
+    assert_float_equal(loss_weight_at(weight, 0.5), 0.75, 1e-12);
+    assert_float_equal(loss_weight_at(weight, 1), 0.5, 1e-12);
+    recipe_release(&recipe);
+}
+
+/* What recipe_settle makes of a preset: "losses epochs" of every stage. */
+static const char *settled(const char *distill, bool channels_differ)
+{
+    static char text[256];
+    char yaml[512];
+    struct recipe recipe;
+    snprintf(yaml, sizeof(yaml),
+             "name: x\n" DATA TEACHER "student: {network: s, train: {epochs: 10}}\n%s", distill);
+    assert_ok(load(yaml, NULL, &recipe));
+    assert_ok(recipe_settle(&recipe, channels_differ));
+    const struct recipe_stage *stages = recipe.distill.stages.items;
+    text[0] = 0;
+    for (int i = 0; i < recipe.distill.stages.count; i++) {
+        for (int kind = 0; kind < LOSS_COUNT; kind++)
+            if (stages[i].losses.settings[kind])
+                sprintf(text + strlen(text), "%s ", loss_of((enum loss_kind)kind)->name);
+        sprintf(text + strlen(text), "%d;", stages[i].epochs);
+    }
+    recipe_release(&recipe);
+    return text;
+}
+
+static void presets_make_stages(void **state)
+{
+    assert_string_equal(settled("", false), "ce kl gram 10;");
+    assert_string_equal(settled("", true), "gram 3;ce kl gram 7;");
+    assert_string_equal(settled("distill: {preset: joint}\n", true), "ce kl gram 10;");
+    assert_string_equal(settled("distill: {preset: two-stage}\n", false), "gram 3;ce kl gram 7;");
+    assert_string_equal(settled("distill: {preset: fsp}\n", false), "gram 3;ce 7;");
+    assert_string_equal(settled("distill: {stages: [{losses: {kl: {}}}]}\n", true), "kl 10;");
+}
+
 static void a_printed_recipe_is_read_back_equal(void **state)
 {
     static const char *const overrides[] = {
@@ -418,7 +491,7 @@ static void a_printed_recipe_is_read_back_equal(void **state)
     assert_non_null(strstr(text, "lr: 0.1\n"));
     assert_non_null(strstr(text, "taps: [stem, stage3]\n"));
     assert_non_null(strstr(text, "network: \"true\"\n"));
-    assert_null(strstr(text, "auto"));
+    assert_null(strstr(text, "schedule: auto"));
     free(text);
     free(text_again);
     recipe_release(&recipe);
@@ -476,6 +549,8 @@ int main(void)
         cmocka_unit_test(large_and_deep_rubbish_is_refused_soon),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(damaged_recipes_are_answered),
+        cmocka_unit_test(stages_without_epochs_share_the_rest),
+        cmocka_unit_test(presets_make_stages),
         cmocka_unit_test(a_printed_recipe_is_read_back_equal),
         cmocka_unit_test(all_recipes_of_the_tree_load),
         cmocka_unit_test(every_setting_has_help),

@@ -10,8 +10,8 @@ include      retort/
 src/base     retort/status.h base/
 src/data     retort/data.h base/ data/
 src/nn       retort/network.h base/ nn/
-src/distill  base/ nn/bf16.h nn/tensor.h nn/vector.h distill/
-src/recipe   base/ distill/loss.h recipe/
+src/distill  base/ nn/bf16.h nn/graph.h nn/model.h nn/op/op.h nn/tensor.h nn/vector.h distill/
+src/recipe   base/ distill/ensemble.h distill/loss.h recipe/
 src/train    retort/ base/ data/ nn/ distill/ recipe/ train/
 src/deploy   retort/classifier.h base/ nn/ deploy/
 cli          retort/ *
@@ -35,7 +35,7 @@ yaml.h           src/recipe/
 argp.h           cli/
 cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
-omp.h            src/distill/gram.c src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
+omp.h            src/distill/ src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
 jansson.h        src/base/ src/data/shard.c src/nn/ src/recipe/ src/train/ cli/ tests/
 retort/          examples/

@@ -1,8 +1,9 @@
 /* test_distill_step.c - one whole distillation step, put together as train/trainer.c does it:
- * teacher in inference mode, student in training mode in the same workspace, CE + KL + Gram, one
+ * teachers in inference mode, student in training mode in the same workspace, CE + KL + Gram, one
  * optimizer step. Everything that a case records is compared, on every instruction-set level.
  *
- * Two cases: an outside implementation's, where it is installed, and our own (tests/vectors). */
+ * An outside implementation's cases (one teacher, two teachers, adapters), where they are
+ * installed, and our own (tests/vectors). */
 #include "golden.h"
 
 #include <stdio.h>
@@ -10,12 +11,13 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "distill/adapter.h"
 #include "distill/objective.h"
 #include "nn/engine/executor.h"
 #include "nn/op/op.h"
 #include "train/optimizer.h"
 
-enum { MOST_TAPS = 8 };
+enum { MOST_TAPS = 8, MOST_TEACHERS = 2 };
 
 struct step_case {
     const char *name;
@@ -23,6 +25,8 @@ struct step_case {
     void (*make_teacher)(struct graph *graph);
     void (*make_student)(struct graph *graph);
     double multiple; /* of the rounding that the case records */
+    int teachers;    /* 1 or 2; the Gram matrices are the first one's */
+    bool adapters;   /* the student's taps have other channels */
 };
 
 /* ---- the networks ---- */
@@ -31,6 +35,17 @@ static void outside_teacher(struct graph *graph)
 {
     assert_ok(
         network_build("resnet:depth=14,widths=8-8-16-32", 10, (struct shape){3, 32, 32}, graph));
+}
+
+static void wide_teacher(struct graph *graph)
+{
+    assert_ok(network_build("resnet:depth=14", 10, (struct shape){3, 16, 16}, graph));
+}
+
+static void narrow_student(struct graph *graph)
+{
+    assert_ok(
+        network_build("resnet:depth=8,widths=8-8-16-32", 10, (struct shape){3, 16, 16}, graph));
 }
 
 static void outside_student(struct graph *graph)
@@ -90,8 +105,10 @@ static void own_student(struct graph *graph)
 }
 
 static const struct step_case cases[] = {
-    {"distill_one_teacher", golden_open, outside_teacher, outside_student, 8},
-    {"distill_step", golden_open_own, own_teacher, own_student, 1},
+    {"distill_one_teacher", golden_open, outside_teacher, outside_student, 8, 1, false},
+    {"distill_two_teachers", golden_open, outside_teacher, outside_student, 8, 2, false},
+    {"distill_adapters", golden_open, wide_teacher, narrow_student, 16, 1, true}, /* Winograd */
+    {"distill_step", golden_open_own, own_teacher, own_student, 1, 1, false},
 };
 
 /* ---- everything that a step needs ---- */
@@ -99,26 +116,25 @@ static const struct step_case cases[] = {
 struct step {
     struct golden golden;
     double multiple;
+    int teachers;
+    bool adapters;
+    double shares[MOST_TEACHERS];
     struct arena arena;
     const void *settings[LOSS_COUNT];
     int n, tap_count;
     const float *images;
     const int32_t *labels;
-    struct model teacher_model, student_model;
-    struct executor *teacher, *student;
+    struct model teacher_models[MOST_TEACHERS], student_model;
+    struct executor *teachers_run[MOST_TEACHERS], *student;
     struct objective *objective;
-    struct tensor teacher_taps[MOST_TAPS], student_taps[MOST_TAPS];
+    struct tensor teacher_taps[MOST_TEACHERS][MOST_TAPS], student_taps[MOST_TAPS];
     struct gradient diff_taps[MOST_TAPS];
     void *workspace;
 };
 
-static void load_model(struct step *step, void (*make)(struct graph *), const char *prefix,
-                       struct model *model)
+static void load_values(struct step *step, const char *prefix, struct model *model)
 {
-    struct graph graph = {0};
     char name[256];
-    make(&graph);
-    assert_ok(model_create(&graph, model));
     for (int i = 0; i < model->graph.parameter_count; i++) {
         const struct parameter *p = &model->graph.parameters[i];
         snprintf(name, sizeof(name), "%s.%s", prefix, p->name);
@@ -127,6 +143,31 @@ static void load_model(struct step *step, void (*make)(struct graph *), const ch
         memcpy(model->values[i], golden_floats(&step->golden, name, dims),
                parameter_count(p) * sizeof(float));
     }
+}
+
+static void load_model(struct step *step, void (*make)(struct graph *), const char *prefix,
+                       struct model *model)
+{
+    struct graph graph = {0};
+    make(&graph);
+    assert_ok(model_create(&graph, model));
+    load_values(step, prefix, model);
+}
+
+/* The student with an adapter behind every tap. */
+static void attach_adapters(struct step *step)
+{
+    const struct graph *student = &step->student_model.graph;
+    struct adapter adapters[MOST_TAPS];
+    struct model extended;
+    for (int i = 0; i < student->tap_count; i++)
+        adapters[i] = (struct adapter){student->taps[i].name,
+                                       graph_tap_shape(&step->teacher_models[0].graph, i).c};
+    assert_ok(
+        adapter_attach(&step->student_model, adapters, student->tap_count, 1, NULL, &extended));
+    model_release(&step->student_model);
+    step->student_model = extended;
+    load_values(step, "student.init", &step->student_model);
 }
 
 static void set_loss(struct step *step, enum loss_kind kind, const char *text)
@@ -141,10 +182,22 @@ static void set_loss(struct step *step, enum loss_kind kind, const char *text)
 static void open_step(struct step *step, const struct step_case *which)
 {
     char text[128];
-    *step = (struct step){.multiple = which->multiple};
+    *step = (struct step){.multiple = which->multiple,
+                          .teachers = which->teachers,
+                          .adapters = which->adapters,
+                          .shares = {1}};
     which->open(&step->golden, which->name);
-    load_model(step, which->make_teacher, "teacher1.init", &step->teacher_model);
+    if (which->teachers == 2)
+        assert_int_equal(sscanf(golden_text(&step->golden, "teacher_weights"), "%lf,%lf",
+                                &step->shares[0], &step->shares[1]),
+                         2);
+    for (int i = 0; i < which->teachers; i++) {
+        snprintf(text, sizeof(text), "teacher%d.init", i + 1);
+        load_model(step, which->make_teacher, text, &step->teacher_models[i]);
+    }
     load_model(step, which->make_student, "student.init", &step->student_model);
+    if (which->adapters)
+        attach_adapters(step);
     struct golden_dims dims = golden_dims(&step->golden, "input");
     step->n = dims.dims[0];
     step->tap_count = step->student_model.graph.tap_count;
@@ -185,13 +238,13 @@ static void make_objective(struct step *step)
                                  .tap_count = step->tap_count,
                                  .tap_names = names,
                                  .student_taps = step->student_taps,
-                                 .teacher_taps = step->teacher_taps};
+                                 .teacher_taps = step->teacher_taps[0]};
     for (int i = 0; i < step->tap_count; i++) {
         names[i] = step->student_model.graph.taps[i].name;
         step->student_taps[i] =
             executor_layout(&step->student_model.graph, i, step->n, PRECISION_F32);
-        step->teacher_taps[i] =
-            executor_layout(&step->teacher_model.graph, i, step->n, PRECISION_F32);
+        step->teacher_taps[0][i] =
+            executor_layout(&step->teacher_models[0].graph, i, step->n, PRECISION_F32);
     }
     assert_ok(objective_create(step->settings, &shapes, &step->objective));
 }
@@ -199,16 +252,23 @@ static void make_objective(struct step *step)
 /* Objective and executors for the losses that are set, in one workspace. */
 static void begin_step(struct step *step)
 {
+    size_t bytes;
     make_objective(step);
-    step->teacher = make_executor(step, &step->teacher_model, EXECUTOR_INFER);
     step->student = make_executor(step, &step->student_model, EXECUTOR_TRAIN);
-    size_t bytes = executor_workspace(step->teacher), more = executor_workspace(step->student);
-    assert_ok(memory_aligned(bytes > more ? bytes : more, &step->workspace));
-    assert_ok(executor_bind(step->teacher, step->workspace));
+    bytes = executor_workspace(step->student);
+    for (int i = 0; i < step->teachers; i++) {
+        step->teachers_run[i] = make_executor(step, &step->teacher_models[i], EXECUTOR_INFER);
+        const size_t more = executor_workspace(step->teachers_run[i]);
+        bytes = more > bytes ? more : bytes;
+    }
+    assert_ok(memory_aligned(bytes, &step->workspace));
     assert_ok(executor_bind(step->student, step->workspace));
+    for (int i = 0; i < step->teachers; i++)
+        assert_ok(executor_bind(step->teachers_run[i], step->workspace));
     for (int i = 0, used = 0; i < step->tap_count; i++)
         if (objective_uses_tap(step->objective, i)) {
-            step->teacher_taps[i] = executor_tap(step->teacher, used);
+            for (int t = 0; t < step->teachers; t++)
+                step->teacher_taps[t][i] = executor_tap(step->teachers_run[t], used);
             step->student_taps[i] = executor_tap(step->student, used);
             step->diff_taps[i].tensor = executor_diff_tap(step->student, used++);
         }
@@ -216,7 +276,8 @@ static void begin_step(struct step *step)
 
 static void end_step(struct step *step)
 {
-    executor_destroy(step->teacher);
+    for (int i = 0; i < step->teachers; i++)
+        executor_destroy(step->teachers_run[i]);
     executor_destroy(step->student);
     objective_destroy(step->objective);
     free(step->workspace);
@@ -224,7 +285,8 @@ static void end_step(struct step *step)
 
 static void close_step(struct step *step)
 {
-    model_release(&step->teacher_model);
+    for (int i = 0; i < step->teachers; i++)
+        model_release(&step->teacher_models[i]);
     model_release(&step->student_model);
     arena_release(&step->arena);
     golden_close(&step->golden);
@@ -238,6 +300,7 @@ static void check(const struct step *step, const char *tensor, const float *valu
     golden_check(&step->golden, tensor, values, group, step->multiple);
 }
 
+/* who: what the tensors' names begin with. */
 static void check_taps(const struct step *step, const char *who, const struct tensor *taps,
                        const char *group)
 {
@@ -246,7 +309,7 @@ static void check_taps(const struct step *step, const char *who, const struct te
         float *plain =
             malloc((size_t)taps[i].n * taps[i].c * taps[i].h * taps[i].w * sizeof(float));
         tensor_to_plain(&taps[i], plain);
-        snprintf(name, sizeof(name), "%s.tap.%s", who, step->student_model.graph.taps[i].name);
+        snprintf(name, sizeof(name), "%s.%s", who, step->student_model.graph.taps[i].name);
         check(step, name, plain, group);
         free(plain);
     }
@@ -277,11 +340,19 @@ static void check_losses(const struct step *step, const struct objective_value *
 
 static void teach(struct step *step)
 {
-    executor_forward(step->teacher, step->images, 0);
-    assert_ok(executor_status(step->teacher));
-    struct teacher_view view = {executor_logits(step->teacher), step->teacher_taps, 1, true};
     objective_begin(step->objective);
-    objective_teacher(step->objective, &view);
+    for (int i = 0; i < step->teachers; i++) {
+        char name[64];
+        executor_forward(step->teachers_run[i], step->images, 0);
+        assert_ok(executor_status(step->teachers_run[i]));
+        struct teacher_view view = {executor_logits(step->teachers_run[i]), step->teacher_taps[i],
+                                    step->shares[i], i == 0};
+        snprintf(name, sizeof(name), "teacher%d.logits", i + 1);
+        check(step, name, view.logits, "teacher_logits");
+        if (i == 0 && step->settings[LOSS_kl]) /* all taps are used */
+            check_taps(step, "teacher1.tap", step->teacher_taps[0], "teacher_taps");
+        objective_teacher(step->objective, &view);
+    }
 }
 
 static struct objective_value learn(struct step *step)
@@ -290,7 +361,7 @@ static struct objective_value learn(struct step *step)
                                 executor_diff_logits(step->student), step->student_taps,
                                 step->diff_taps};
     executor_forward(step->student, step->images, 0);
-    return objective_student(step->objective, &view);
+    return objective_student(step->objective, &view, 0);
 }
 
 static void run_step(struct step *step)
@@ -304,14 +375,13 @@ static void run_step(struct step *step)
     begin_step(step);
     assert_ok(model_copy(&step->student_model, &gradients));
     assert_ok(optimizer_create(step->student, &step->student_model.graph, &train, &optimizer));
-    const uint64_t hash = executor_hash(step->teacher);
+    const uint64_t hash = executor_hash(step->teachers_run[0]);
 
     teach(step);
-    check(step, "teacher1.logits", executor_logits(step->teacher), "teacher_logits");
-    check_taps(step, "teacher1", step->teacher_taps, "teacher_taps");
     struct objective_value value = learn(step);
     check(step, "student.logits", executor_logits(step->student), "student_logits");
-    check_taps(step, "student", step->student_taps, "student_taps");
+    check_taps(step, step->adapters ? "student.adapted" : "student.tap", step->student_taps,
+               step->adapters ? "student_adapted" : "student_taps");
     check_losses(step, &value);
     executor_backward(step->student);
     assert_ok(executor_status(step->student));
@@ -320,7 +390,7 @@ static void run_step(struct step *step)
     optimizer_step(&optimizer, golden_number(&step->golden, "lr"));
     assert_ok(executor_store(step->student, &step->student_model));
     check_parameters(step, "student.step1", "student_state1", &step->student_model, false);
-    assert_true(executor_hash(step->teacher) == hash);
+    assert_true(executor_hash(step->teachers_run[0]) == hash);
 
     model_release(&gradients);
     optimizer_release(&optimizer);
@@ -367,6 +437,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(a_distillation_step_agrees_with, (void *)&cases[0]),
         cmocka_unit_test_prestate(a_distillation_step_agrees_with, (void *)&cases[1]),
+        cmocka_unit_test_prestate(a_distillation_step_agrees_with, (void *)&cases[2]),
+        cmocka_unit_test_prestate(a_distillation_step_agrees_with, (void *)&cases[3]),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,21 +7,24 @@
 #include "base/file.h"
 #include "train/metrics.h"
 
-/* Settings of the losses that take part; the first member is the weight. */
-static const double half = 0.5, two = 2;
-static const void *const losses[LOSS_COUNT] = {[LOSS_ce] = &half, [LOSS_kl] = &two};
+/* The losses that take part. */
+static const struct loss_weight some;
+static const void *const losses[LOSS_COUNT] = {[LOSS_ce] = &some, [LOSS_kl] = &some};
 
 static void add(struct metrics *metrics, const char *part, int epoch)
 {
     const struct training_report report = {
         .epoch = epoch,
-        .value = {.total = 2.25, .raw = {[LOSS_ce] = 1.5, [LOSS_kl] = 0.75}},
+        .value = {.total = 2.25,
+                  .raw = {[LOSS_ce] = 1.5, [LOSS_kl] = 0.75},
+                  .weighted = {[LOSS_ce] = 0.75, [LOSS_kl] = 1.5}},
+        .norms = {.logits = {[LOSS_ce] = 0.5, [LOSS_kl] = 0.25}, .taps = {[LOSS_kl] = 2}},
         .accuracy = 12.5,
         .rate = 0.1,
         .seconds = 4,
         .waited = 0.5,
         .images = 100};
-    assert_ok(metrics_add_epoch(metrics, part, 3, losses, &report));
+    assert_ok(metrics_add_epoch(metrics, part, 0, 0, 3, losses, &report));
 }
 
 /* "part epoch, part epoch, ..." of the file in the temporary folder. */
@@ -58,9 +61,12 @@ static void a_line_holds_what_an_epoch_was(void **state)
     add(&metrics, "teacher-1", 0);
     assert_ok(file_read(path, 1 << 16, &bytes));
     assert_string_equal((const char *)bytes.data,
-                        "{\"part\":\"teacher-1\",\"epoch\":1,\"epochs\":3,\"loss\":2.25,"
-                        "\"losses\":{\"ce\":{\"raw\":1.5,\"weighted\":0.75},"
-                        "\"kl\":{\"raw\":0.75,\"weighted\":1.5}},"
+                        "{\"part\":\"teacher-1\",\"stage\":1,\"epoch\":1,\"epochs\":3,"
+                        "\"loss\":2.25,"
+                        "\"losses\":{\"ce\":{\"raw\":1.5,\"weighted\":0.75,"
+                        "\"gradient_logits\":0.5,\"gradient_taps\":0.0},"
+                        "\"kl\":{\"raw\":0.75,\"weighted\":1.5,"
+                        "\"gradient_logits\":0.25,\"gradient_taps\":2.0}},"
                         "\"train_top1\":12.5,\"rate\":0.1,\"images_per_second\":25.0,"
                         "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5}\n");
     free(bytes.data);
@@ -118,7 +124,7 @@ static void a_folder_that_is_gone_is_told(void **state)
     struct metrics metrics;
     const struct training_report report = {.seconds = 1};
     assert_ok(metrics_open(support_path("nowhere"), false, &metrics));
-    assert_fails(metrics_add_epoch(&metrics, "student", 1, losses, &report), RETORT_IO,
+    assert_fails(metrics_add_epoch(&metrics, "student", 0, 0, 1, losses, &report), RETORT_IO,
                  "nowhere/metrics.jsonl");
     metrics_release(&metrics);
     metrics_release(&metrics); /* zeroed: does nothing */

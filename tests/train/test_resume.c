@@ -1,5 +1,6 @@
 /* test_resume.c - a run that was stopped anywhere and went on ends with the same bytes as one that
- * was not; and what retort_run refuses to begin or to go on with. */
+ * was not (two teachers, a student in two stages with an adapter in both); and what retort_run
+ * refuses to begin or to go on with. */
 #include "support.h"
 
 #include <jansson.h>
@@ -16,12 +17,12 @@
 #include "retort/run.h"
 #include "tiny.h"
 
-enum { EPOCHS = 2, STEPS = 3, PARTS = 3, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
+enum { EPOCHS = 2, STEPS = 3, PARTS = 4, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
 /* What the listener sees of a whole run: each part begins, ends, and has epochs of steps. */
 enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) };
 
-static const char *const files[] = {"teacher-1.safetensors", "baseline.safetensors",
-                                    "student.safetensors", "recipe.yaml"};
+static const char *const files[] = {"teacher-1.safetensors", "teacher-2.safetensors",
+                                    "baseline.safetensors", "student.safetensors", "recipe.yaml"};
 
 static const char *write_recipe(void)
 {
@@ -31,11 +32,15 @@ static const char *write_recipe(void)
              "name: tiny\n"
              "threads: 1\n"
              "data: {set: fashion-mnist, path: %s, pad: 2}\n"
-             "teacher: {network: \"resnet:depth=8,widths=16-16-16-16\", train: {epochs: %d, batch: "
-             "%d}}\n"
+             "teacher: {network: \"resnet:depth=8,widths=16-16-16-24\", count: 2,\n"
+             "          train: {epochs: %d, batch: %d}}\n"
              "student: {network: \"resnet:depth=8,widths=16-16-16-16\", train: {batch: %d}}\n"
-             "distill: {stages: [{epochs: %d, losses: {ce: {}, kl: {}, gram: {}}}]}\n",
-             tiny_folder(TRAIN_IMAGES, TEST_IMAGES), EPOCHS, BATCH, BATCH, EPOCHS);
+             "distill:\n"
+             "  ensemble: {rule: random-k, k: 1, gram_teacher: random}\n"
+             "  stages:\n"
+             "    - {epochs: 1, losses: {gram: {}}}\n"
+             "    - {epochs: %d, losses: {ce: {}, kl: {}, gram: {ramp: linear}}}\n",
+             tiny_folder(TRAIN_IMAGES, TEST_IMAGES), EPOCHS, BATCH, BATCH, EPOCHS - 1);
     assert_ok(file_write(path, text, strlen(text)));
     return path;
 }
@@ -59,6 +64,7 @@ static enum retort_status run(const char *folder, unsigned parts, bool resume, s
                                                .folder = folder,
                                                .parts = parts,
                                                .resume = resume,
+                                               .force = true,
                                                .listener = stop ? listen_until : NULL,
                                                .context = stop};
     TRY(retort_run(&options, &result));
@@ -77,7 +83,7 @@ static void assert_stopped(const char *folder, bool resume, int after)
 /* Each epoch of each part once, in order. */
 static void assert_metrics_are_whole(const char *folder)
 {
-    static const char *const parts[] = {"teacher-1", "baseline", "student"};
+    static const char *const parts[] = {"teacher-1", "teacher-2", "baseline", "student"};
     char *path = file_join(folder, "metrics.jsonl");
     FILE *file = fopen(path, "r");
     assert_non_null(file);
@@ -101,7 +107,9 @@ static json_t *summary_of(const char *folder)
     char *path = file_join(folder, "run.json");
     json_t *summary = json_load_file(path, 0, NULL);
     assert_non_null(summary);
-    json_object_del(json_array_get(json_object_get(summary, "teachers"), 0), "images_per_second");
+    for (size_t i = 0; i < 2; i++)
+        json_object_del(json_array_get(json_object_get(summary, "teachers"), i),
+                        "images_per_second");
     json_object_del(json_object_get(summary, "baseline"), "images_per_second");
     json_object_del(json_object_get(summary, "student"), "images_per_second");
     free(path);
@@ -158,10 +166,10 @@ static void a_run_stopped_many_times_ends_the_same(void **state)
     int runs = 0;
     snprintf(folder, sizeof(folder), "%s", support_path("halting"));
     for (enum retort_status status = RETORT_STOPPED; status == RETORT_STOPPED; runs++) {
-        struct stop stop = {STEPS + 4, 0};
+        struct stop stop = {STEPS + PARTS + 1, 0}; /* ended parts are events too */
         status = run(folder, 0, runs > 0, &stop);
         assert_true(status == RETORT_OK || status == RETORT_STOPPED);
-        assert_true(runs < 30);
+        assert_true(runs < 60);
     }
     assert_true(runs > 3);
     assert_equal_runs(whole_run(), folder);
@@ -214,7 +222,8 @@ static enum retort_status run_with(const char *folder, const char *override, boo
                                                .overrides = &override,
                                                .override_count = 1,
                                                .folder = folder,
-                                               .resume = resume};
+                                               .resume = resume,
+                                               .force = true};
     TRY(retort_run(&options, &result));
     retort_run_release(&result);
     return RETORT_OK;
@@ -256,7 +265,7 @@ static void a_model_of_another_network_in_the_folder_is_refused(void **state)
     char *path = file_join(folder, "teacher-1.safetensors");
     assert_ok(model_save(&model, path));
     assert_fails(run(folder, 0, false, NULL), RETORT_INVALID,
-                 "holds resnet:depth=8, the recipe wants resnet:depth=8,widths=16-16-16-16");
+                 "holds resnet:depth=8, the recipe wants resnet:depth=8,widths=16-16-16-24");
     model_release(&model);
     free(path);
 }
@@ -292,27 +301,32 @@ static void a_full_disk_stops_the_run_and_does_no_harm(void **state)
 
 /* ---- teachers from files ---- */
 
-static enum retort_status run_with_teacher(const char *folder, const char *teacher)
+static enum retort_status run_with_teachers(const char *folder, const char *files_of, bool force)
 {
-    char weights[512];
+    char weights[1024];
     struct retort_run_result result;
-    snprintf(weights, sizeof(weights), "teacher.weights=%s", teacher);
+    snprintf(weights, sizeof(weights), "teacher.weights=%s", files_of);
     const char *const overrides[] = {"teacher.network=", weights};
-    const struct retort_run_options options = {
-        .recipe = write_recipe(), .overrides = overrides, .override_count = 2, .folder = folder};
+    const struct retort_run_options options = {.recipe = write_recipe(),
+                                               .overrides = overrides,
+                                               .override_count = 2,
+                                               .folder = folder,
+                                               .force = force};
     TRY(retort_run(&options, &result));
-    assert_int_equal(result.count, 3);
-    assert_string_equal(result.models[0].path, teacher);
+    assert_int_equal(result.count, PARTS);
+    assert_int_equal(strncmp(files_of, result.models[0].path, strlen(result.models[0].path)), 0);
     retort_run_release(&result);
     return RETORT_OK;
 }
 
-static void a_teacher_from_a_file_teaches_the_same(void **state)
+static void teachers_from_files_teach_the_same(void **state)
 {
-    char folder[256];
-    char *teacher = file_join(whole_run(), "teacher-1.safetensors");
+    char folder[256], both[1024];
+    char *one = file_join(whole_run(), "teacher-1.safetensors"),
+         *two = file_join(whole_run(), "teacher-2.safetensors");
     snprintf(folder, sizeof(folder), "%s", support_path("given"));
-    assert_ok(run_with_teacher(folder, teacher));
+    snprintf(both, sizeof(both), "%s,%s", one, two);
+    assert_ok(run_with_teachers(folder, both, true));
     char *a = file_join(whole_run(), "student.safetensors"),
          *b = file_join(folder, "student.safetensors"),
          *none = file_join(folder, "teacher-1.safetensors");
@@ -321,7 +335,42 @@ static void a_teacher_from_a_file_teaches_the_same(void **state)
     free(a);
     free(b);
     free(none);
+    free(one);
+    free(two);
+}
+
+/* These have seen a few images: they are at chance. */
+static void a_teacher_that_knows_nothing_is_refused(void **state)
+{
+    char *teacher = file_join(whole_run(), "teacher-1.safetensors");
+    assert_fails(run_with_teachers(support_path("ignorant"), teacher, false), RETORT_INVALID,
+                 "it knows nothing that it could teach");
+    assert_non_null(strstr(retort_message(), "teacher-1.safetensors: "));
+    assert_non_null(strstr(retort_message(), "chance is 10.00 %"));
     free(teacher);
+}
+
+/* A copy of the teacher whose classes are in another order. */
+static void changed_teacher(const char *path)
+{
+    struct model model;
+    char *teacher = file_join(whole_run(), "teacher-1.safetensors");
+    assert_ok(model_load(teacher, &model));
+    char *first = model.class_names[0];
+    model.class_names[0] = model.class_names[1];
+    model.class_names[1] = first;
+    assert_ok(model_save(&model, path));
+    model_release(&model);
+    free(teacher);
+}
+
+static void a_teacher_with_other_classes_is_refused(void **state)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s", support_path("exchanged.safetensors"));
+    changed_teacher(path);
+    assert_fails(run_with_teachers(support_path("exchanged"), path, true), RETORT_INVALID,
+                 "in the same order wanted");
 }
 
 static void assert_refused(const char *network, int classes, float mean, const char *text)
@@ -334,7 +383,7 @@ static void assert_refused(const char *network, int classes, float mean, const c
     model.mean[0] = mean;
     assert_ok(model_save(&model, path));
     model_release(&model);
-    assert_fails(run_with_teacher(folder, path), RETORT_INVALID, text);
+    assert_fails(run_with_teachers(folder, path, false), RETORT_INVALID, text);
     assert_non_null(strstr(retort_message(), "recipe.yaml:4: teacher.weights: "));
     assert_non_null(strstr(retort_message(), "odd.safetensors: "));
     assert_false(file_exists(folder));
@@ -345,7 +394,7 @@ static void a_teacher_that_does_not_fit_is_refused(void **state)
     assert_refused("resnet:depth=8", 7, 0, "has 7 classes, the data set fashion-mnist has 10");
     assert_refused("resnet:depth=8,input=3x32x32", 10, 0, "takes images of 3x32x32");
     assert_refused("resnet:depth=8", 10, 0.9f, "normalised with mean 0.9000");
-    assert_fails(run_with_teacher(support_path("odd"), "/nowhere/t.safetensors"), RETORT_IO,
+    assert_fails(run_with_teachers(support_path("odd"), "/nowhere/t.safetensors", false), RETORT_IO,
                  "teacher.weights: /nowhere/t.safetensors");
 }
 
@@ -359,14 +408,19 @@ static void a_plan_tells_what_a_run_does_and_writes_nothing(void **state)
     assert_ok(retort_plan(&options, &plan));
     assert_false(file_exists(folder));
     assert_string_equal(plan.folder, folder);
-    assert_string_equal(plan.teacher, "resnet:depth=8,widths=16-16-16-16");
+    assert_string_equal(plan.teacher, "resnet:depth=8,widths=16-16-16-24");
+    assert_int_equal(plan.teacher_count, 2);
+    assert_int_equal(plan.adapter_count, 1);
+    assert_string_equal(plan.adapters[0].tap, "stage3");
+    assert_int_equal(plan.adapters[0].from, 16);
+    assert_int_equal(plan.adapters[0].to, 24);
     assert_int_equal(plan.classes, 10);
     assert_int_equal(plan.pair_count, 6);
     assert_string_equal(plan.pairs[0].first, "stem");
     assert_string_equal(plan.pairs[5].second, "stage3");
-    assert_int_equal(plan.part_count, PARTS);
-    for (int i = 0; i < PARTS; i++) {
-        assert_int_equal(plan.parts[i].epochs, EPOCHS);
+    assert_int_equal(plan.part_count, PARTS + 1); /* the student has two stages */
+    for (int i = 0; i < plan.part_count; i++) {
+        assert_int_equal(plan.parts[i].epochs, i < PARTS - 1 ? EPOCHS : 1);
         assert_int_equal(plan.parts[i].steps, STEPS);
         assert_int_equal(plan.parts[i].batch, BATCH);
         assert_true(plan.parts[i].step_seconds > 0);
@@ -387,8 +441,9 @@ static void a_plan_knows_the_parts_that_are_asked_for(void **state)
     const struct retort_run_options options = {.recipe = write_recipe(), .parts = RETORT_STUDENT};
     assert_ok(retort_plan(&options, &plan));
     assert_string_equal(plan.folder, "runs/tiny");
-    assert_int_equal(plan.part_count, 1);
+    assert_int_equal(plan.part_count, 2);
     assert_string_equal(plan.parts[0].part, "student");
+    assert_int_equal(plan.parts[1].stage, 2);
     retort_plan_release(&plan);
 }
 
@@ -407,7 +462,9 @@ int main(void)
         cmocka_unit_test(a_model_of_another_network_in_the_folder_is_refused),
         cmocka_unit_test(folders_that_cannot_be_are_refused),
         cmocka_unit_test(a_full_disk_stops_the_run_and_does_no_harm),
-        cmocka_unit_test(a_teacher_from_a_file_teaches_the_same),
+        cmocka_unit_test(teachers_from_files_teach_the_same),
+        cmocka_unit_test(a_teacher_that_knows_nothing_is_refused),
+        cmocka_unit_test(a_teacher_with_other_classes_is_refused),
         cmocka_unit_test(a_teacher_that_does_not_fit_is_refused),
         cmocka_unit_test(a_plan_tells_what_a_run_does_and_writes_nothing),
         cmocka_unit_test(a_plan_knows_the_parts_that_are_asked_for),

@@ -4,6 +4,8 @@
  * The trainer's inside is included, because one test damages the teacher behind its back. */
 #include "support.h"
 
+#include <math.h>
+
 #include "tiny.h"
 #include "train/trainer.c"
 
@@ -15,17 +17,23 @@ struct fixture {
     struct recipe_train train;
     struct arena arena;
     const void *losses[LOSS_COUNT];
-    struct model teacher, student;
+    struct model teacher, student, peer, *models[2];
+    const struct model *teachers[2];
     struct trainer_setup setup;
 };
 
-static void set_loss(struct fixture *f, enum loss_kind kind)
+static void set_loss_to(struct fixture *f, enum loss_kind kind, const char *text)
 {
     const struct setting_table *table = loss_of(kind)->settings;
     void *settings;
     assert_ok(arena_take(&f->arena, table->bytes, &settings));
-    assert_ok(settings_defaults(table, settings, &f->arena));
+    assert_ok(settings_parse(table, settings, table->name, text, &f->arena));
     f->losses[kind] = settings;
+}
+
+static void set_loss(struct fixture *f, enum loss_kind kind)
+{
+    set_loss_to(f, kind, "");
 }
 
 static void open_fixture(struct fixture *f)
@@ -40,22 +48,30 @@ static void open_fixture(struct fixture *f)
     tiny_dataset(TRAIN_IMAGES, 9, &f->dataset);
     tiny_model(WIDTH, 1, &f->teacher);
     tiny_model(WIDTH, 2, &f->student);
-    for (int kind = 0; kind < LOSS_COUNT; kind++)
-        set_loss(f, (enum loss_kind)kind);
+    tiny_model(WIDTH, 3, &f->peer);
+    set_loss(f, LOSS_ce);
+    set_loss(f, LOSS_kl);
+    set_loss(f, LOSS_gram);
     f->setup = (struct trainer_setup){.dataset = &f->dataset,
                                       .data = &f->data,
                                       .train = &f->train,
                                       .losses = f->losses,
                                       .epochs = 4,
                                       .seed = 5,
-                                      .model = &f->student,
-                                      .teacher = &f->teacher};
+                                      .models = f->models,
+                                      .model_count = 1,
+                                      .teachers = f->teachers,
+                                      .teacher_count = 1};
+    f->models[0] = &f->student;
+    f->models[1] = &f->peer;
+    f->teachers[0] = f->teachers[1] = &f->teacher;
 }
 
 static void close_fixture(struct fixture *f)
 {
     model_release(&f->teacher);
     model_release(&f->student);
+    model_release(&f->peer);
     dataset_release(&f->dataset);
     arena_release(&f->arena);
 }
@@ -68,7 +84,7 @@ static struct training_report train_epochs(const struct trainer_setup *setup, in
     assert_ok(trainer_create(setup, &trainer));
     for (int epoch = 0; epoch < epochs; epoch++)
         assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
-    assert_true(trainer_teacher_intact(trainer));
+    assert_true(trainer_teachers_intact(trainer));
     assert_ok(trainer_store(trainer));
     trainer_destroy(trainer);
     return report;
@@ -79,7 +95,7 @@ static void the_loss_goes_down_where_there_is_something_to_learn(void **state)
     struct fixture f;
     open_fixture(&f);
     f.losses[LOSS_kl] = f.losses[LOSS_gram] = NULL;
-    f.setup.teacher = NULL;
+    f.setup.teacher_count = 0;
     double first = train_epochs(&f.setup, 1).value.total;
     struct training_report last = train_epochs(&f.setup, 8);
     assert_true(last.value.total < 0.5 * first);
@@ -136,15 +152,15 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     const uint64_t model = model_hash(&f.teacher);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_ok(trainer_epoch(trainer, 0, NULL, NULL, &report));
-    assert_true(trainer_teacher_intact(trainer));
+    assert_true(trainer_teachers_intact(trainer));
     assert_true(model_hash(&f.teacher) == model);
-    struct parameter_view view = executor_parameters(trainer->teacher.executor);
+    struct parameter_view view = executor_parameters(trainer->teachers[0].executor);
     for (int i = 0; i < view.segment_count; i++) {
         float *value = &view.values[view.segments[i].offset], kept = *value;
         *value += 1e-6f + *value * 1e-6f;
-        assert_false(trainer_teacher_intact(trainer));
+        assert_false(trainer_teachers_intact(trainer));
         *value = kept;
-        assert_true(trainer_teacher_intact(trainer));
+        assert_true(trainer_teachers_intact(trainer));
     }
     trainer_destroy(trainer);
     close_fixture(&f);
@@ -200,6 +216,9 @@ static void a_loss_that_is_not_finite_stops_the_epoch(void **state)
     f.train.lr = 1e30;
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_fails(trainer_epoch(trainer, 0, NULL, NULL, &report), RETORT_BACKEND, "not finite");
+    assert_non_null(strstr(retort_message(), "(ce "));
+    assert_non_null(strstr(retort_message(), ", gram "));
+    assert_null(strstr(retort_message(), "dkd")); /* takes no part */
     trainer_destroy(trainer);
     close_fixture(&f);
 }
@@ -217,9 +236,9 @@ static void what_does_not_fit_is_refused(void **state)
     f.train.batch = TRAIN_IMAGES + 1;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "50 images");
     f.train.batch = BATCH;
-    f.setup.teacher = NULL;
+    f.setup.teacher_count = 0;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "needs a teacher");
-    f.setup.teacher = &f.teacher;
+    f.setup.teacher_count = 1;
     f.dataset.train.height--;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "2x8x8");
     f.dataset.train.height++;
@@ -244,6 +263,373 @@ static void pairs_are_named(void **state)
     close_fixture(&f);
 }
 
+/* ---- several teachers ---- */
+
+static uint64_t taught_by(const char *rule, int teachers)
+{
+    struct fixture f;
+    struct ensemble ensemble;
+    open_fixture(&f);
+    assert_ok(settings_parse(&ensemble_settings, &ensemble, "ensemble", rule, &f.arena));
+    f.setup.ensemble = &ensemble;
+    f.setup.teacher_count = teachers;
+    train_epochs(&f.setup, 2);
+    const uint64_t hash = model_hash(&f.student);
+    close_fixture(&f);
+    return hash;
+}
+
+static void a_teacher_twice_teaches_what_it_teaches_once(void **state)
+{
+    static const char *const rules[] = {"rule=mean", "rule=mean-logits", "rule=random-k,k=1",
+                                        "rule=random-k,k=2",
+                                        "rule=random-k,k=1,gram_teacher=random"};
+    const uint64_t once = taught_by("rule=mean", 1);
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (taught_by(rules[i], 2) != once)
+            fail_msg("%s: the student is another one", rules[i]);
+}
+
+static void teachers_with_other_maps_are_refused_where_maps_are_looked_at(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct ensemble ensemble = {.rule = ENSEMBLE_MEAN, .gram_teacher = ENSEMBLE_GRAM_MEAN};
+    struct model wide;
+    open_fixture(&f);
+    tiny_model(WIDTH + 2, 3, &wide);
+    f.teachers[1] = &wide;
+    f.setup.teacher_count = 2;
+    f.setup.ensemble = &ensemble;
+    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "gram_teacher: first");
+    ensemble.gram_teacher = ENSEMBLE_GRAM_FIRST;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    trainer_destroy(trainer);
+    f.losses[LOSS_gram] = NULL;
+    ensemble.gram_teacher = ENSEMBLE_GRAM_MEAN;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    trainer_destroy(trainer);
+    model_release(&wide);
+    close_fixture(&f);
+}
+
+/* ---- students that teach each other ---- */
+
+static void peers_that_are_not_listened_to_change_nothing(void **state)
+{
+    struct fixture alone, together;
+    open_fixture(&alone);
+    open_fixture(&together);
+    alone.losses[LOSS_kl] = alone.losses[LOSS_gram] = together.losses[LOSS_gram] = NULL;
+    set_loss_to(&together, LOSS_kl, "weight=0");
+    alone.setup.teacher_count = together.setup.teacher_count = 0;
+    together.setup.model_count = 2;
+    train_epochs(&alone.setup, 2);
+    train_epochs(&together.setup, 2);
+    tiny_assert_equal(&alone.student, &together.student);
+    close_fixture(&alone);
+    close_fixture(&together);
+}
+
+static void peers_come_nearer_to_each_other(void **state)
+{
+    struct fixture f;
+    open_fixture(&f);
+    f.losses[LOSS_gram] = NULL;
+    set_loss_to(&f, LOSS_kl, "weight=5");
+    f.setup.teacher_count = 0;
+    f.setup.model_count = 2;
+    const uint64_t before = model_hash(&f.peer);
+    const double first = train_epochs(&f.setup, 1).value.raw[LOSS_kl];
+    assert_true(model_hash(&f.peer) != before);
+    assert_true(train_epochs(&f.setup, 4).value.raw[LOSS_kl] < 0.7 * first);
+    close_fixture(&f);
+}
+
+/* ---- weights, norms, balance ---- */
+
+static void a_weight_follows_its_ramp(void **state)
+{
+    struct fixture f;
+    open_fixture(&f);
+    set_loss_to(&f, LOSS_kl, "weight=2,ramp=linear,final=0");
+    const struct training_report last = train_epochs(&f.setup, f.setup.epochs);
+    const double weight = last.value.weighted[LOSS_kl] / last.value.raw[LOSS_kl];
+    assert_true(weight > 0.05 && weight < 0.5); /* the last of four epochs: 0.5 to 0 */
+    assert_float_equal(last.value.weighted[LOSS_ce], last.value.raw[LOSS_ce], 1e-12);
+    assert_true(last.norms.logits[LOSS_ce] > 0 && last.norms.logits[LOSS_kl] > 0);
+    assert_true(last.norms.taps[LOSS_gram] > 0);
+    assert_true(last.norms.logits[LOSS_gram] == 0 && last.norms.taps[LOSS_ce] == 0);
+    close_fixture(&f);
+}
+
+/* The first step of an epoch as far as its losses. */
+static struct step_moment begin_step(struct trainer *trainer)
+{
+    struct batch batch;
+    assert_ok(loader_start(trainer->loader, 0, 0));
+    assert_ok(loader_next(trainer->loader, &batch));
+    const struct step_moment moment = {.images = batch.images, .labels = batch.labels};
+    train_step_forward(&trainer->step, &moment, trainer->values);
+    return moment;
+}
+
+static void measuring_leaves_the_gradients_as_they_were(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct objective_norms norms;
+    open_fixture(&f);
+    assert_ok(trainer_create(&f.setup, &trainer));
+    const struct step_moment moment = begin_step(trainer);
+    const struct step_student *student = &trainer->students[0];
+    const size_t bytes = sizeof(float) * BATCH * TINY_CLASSES;
+    const struct tensor *tap = &student->diff_taps[0].tensor;
+    float *logits = memcpy(malloc(bytes), executor_diff_logits(student->executor), bytes);
+    void *map = memcpy(malloc(tensor_bytes(tap)), tap->data, tensor_bytes(tap));
+    train_step_measure(&trainer->step, &moment, &norms);
+    assert_memory_equal(executor_diff_logits(student->executor), logits, bytes);
+    assert_memory_equal(tap->data, map, tensor_bytes(tap));
+    free(logits);
+    free(map);
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
+static double norm_of(const float *numbers, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)numbers[i] * (double)numbers[i];
+    return sqrt(sum);
+}
+
+/* The gradients of one balanced step whose teaching losses have this weight: norms of the task's
+ * and of what was added to it. The two passes must add up to the gradient of an ordinary step. */
+static void balanced_norms(const char *weight, double *task, double *added)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    open_fixture(&f);
+    set_loss_to(&f, LOSS_kl, weight);
+    set_loss_to(&f, LOSS_gram, weight);
+    f.setup.balanced = true;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    struct step_moment moment = begin_step(trainer);
+    assert_ok(train_step_backward(&trainer->step, &moment)); /* the rate is 0 */
+    const struct parameter_view *view = &trainer->optimizers[0].view;
+    float *difference = malloc(view->count * sizeof(float));
+    for (size_t i = 0; i < view->count; i++)
+        difference[i] = view->gradients[i] - trainer->students[0].task[i];
+    *task = norm_of(trainer->students[0].task, view->count);
+    *added = norm_of(difference, view->count);
+    free(difference);
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
+static void strong_teaching_is_cut_down_to_the_task(void **state)
+{
+    double task, weak, strong, half;
+    balanced_norms("weight=0.001", &task, &weak);
+    balanced_norms("weight=0.002", &task, &half);
+    assert_true(weak > 0 && weak < task);
+    assert_float_equal(half / weak, 2, 1e-3); /* not cut */
+    balanced_norms("weight=1000", &task, &strong);
+    assert_float_equal(strong / task, 1, 1e-4);
+}
+
+/* Two backward passes give together what one gives. */
+static void the_passes_of_a_balanced_step_add_up(void **state)
+{
+    struct fixture plain, balanced;
+    open_fixture(&plain);
+    open_fixture(&balanced);
+    struct fixture *both[] = {&plain, &balanced};
+    for (int i = 0; i < 2; i++) {
+        set_loss_to(both[i], LOSS_kl, "weight=0.01");
+        set_loss_to(both[i], LOSS_gram, "weight=0.01");
+    }
+    balanced.setup.balanced = true;
+    train_epochs(&plain.setup, 1);
+    train_epochs(&balanced.setup, 1);
+    for (int i = 0; i < plain.student.graph.parameter_count; i++)
+        for (size_t k = 0; k < parameter_count(&plain.student.graph.parameters[i]); k++)
+            assert_float_equal(plain.student.values[i][k], balanced.student.values[i][k], 1e-4);
+    close_fixture(&plain);
+    close_fixture(&balanced);
+}
+
+/* ---- the teachers' cache ---- */
+
+static void open_cached(struct fixture *f, const char *name)
+{
+    char maps[64];
+    open_fixture(f);
+    snprintf(maps, sizeof(maps), "maps-%s", name);
+    f->setup.views = 2;
+    f->setup.teacher_count = 2;
+    f->setup.cache = strdup(support_path(name));
+    f->setup.maps_cache = strdup(support_path(maps));
+}
+
+static void close_cached(struct fixture *f)
+{
+    free((void *)f->setup.cache);
+    free((void *)f->setup.maps_cache);
+    close_fixture(f);
+}
+
+static void a_full_cache_teaches_what_the_teachers_did(void **state)
+{
+    struct fixture first, second;
+    open_cached(&first, "teachers.cache");
+    open_cached(&second, "teachers.cache");
+    train_epochs(&first.setup, 3);
+    train_epochs(&second.setup, 3);
+    tiny_assert_equal(&first.student, &second.student);
+    close_cached(&first);
+    close_cached(&second);
+}
+
+/* Teachers whose weights are gone teach all the same, once every view was seen. */
+static void teachers_are_not_asked_again(void **state)
+{
+    struct fixture f[2];
+    const char *names[] = {"intact.cache", "gone.cache"};
+    for (int i = 0; i < 2; i++) {
+        struct trainer *trainer;
+        struct training_report report;
+        open_cached(&f[i], names[i]);
+        f[i].dataset.train.count = TRAIN_IMAGES / BATCH * BATCH; /* no image is left out */
+        assert_ok(trainer_create(&f[i].setup, &trainer));
+        assert_true(trainer_cache_bytes(trainer) > 4096);
+        for (int epoch = 0; epoch < 4; epoch++) {
+            for (int t = 0; t < 2 && i == 1 && epoch == 2; t++) {
+                struct parameter_view view = executor_parameters(trainer->teachers[t].executor);
+                memset(view.values, 0, view.count * sizeof(float));
+            }
+            assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
+        }
+        assert_ok(trainer_store(trainer));
+        trainer_destroy(trainer);
+    }
+    tiny_assert_equal(&f[0].student, &f[1].student);
+    close_cached(&f[0]);
+    close_cached(&f[1]);
+}
+
+/* Without a cache for maps the teacher whose maps are looked at runs in every step. */
+static void logits_alone_may_be_kept(void **state)
+{
+    struct fixture f, without;
+    struct training_report kept, live;
+    open_cached(&f, "logits.cache");
+    free((void *)f.setup.maps_cache);
+    f.setup.maps_cache = NULL;
+    kept = train_epochs(&f.setup, 3);
+    open_fixture(&without);
+    without.setup.views = 2;
+    without.setup.teacher_count = 2;
+    live = train_epochs(&without.setup, 3);
+    assert_float_equal(kept.value.total, live.value.total, 0.01 * live.value.total);
+    close_cached(&f);
+    close_fixture(&without);
+}
+
+static void maps_that_cannot_be_kept_are_refused(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    const struct ensemble any = {.rule = ENSEMBLE_MEAN, .gram_teacher = ENSEMBLE_GRAM_RANDOM};
+    open_cached(&f, "refused.cache");
+    f.setup.ensemble = &any;
+    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "gram_teacher is not first");
+    f.setup.ensemble = NULL;
+    set_loss(&f, LOSS_hint);
+    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "for the loss gram alone");
+    close_cached(&f);
+}
+
+/* Rows whose checksums are right and which other teachers wrote. */
+static void a_cache_of_others_is_noticed(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    const float others[TINY_CLASSES] = {30, -20, 10};
+    open_cached(&f, "others.cache");
+    assert_ok(trainer_create(&f.setup, &trainer));
+    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, &report));
+    for (int image = 0; image < TRAIN_IMAGES; image++)
+        for (int view = 0; view < 2; view++)
+            cache_put(trainer->step.cache, 1, image, view, others);
+    trainer_destroy(trainer);
+    assert_ok(trainer_create(&f.setup, &trainer));
+    assert_fails(trainer_epoch(trainer, 1, NULL, NULL, &report), RETORT_FORMAT,
+                 "the cache is another one's");
+    trainer_destroy(trainer);
+    close_cached(&f);
+}
+
+/* ---- what is trained ---- */
+
+static void what_is_frozen_stays(void **state)
+{
+    struct fixture f;
+    struct model before;
+    const char *words[] = {"fc", "bn2"};
+    const struct text_list moves = {2, words};
+    open_fixture(&f);
+    assert_ok(model_copy(&f.student, &before));
+    f.setup.moves = &moves;
+    train_epochs(&f.setup, 1);
+    for (int i = 0; i < before.graph.parameter_count; i++) {
+        const struct parameter *p = &before.graph.parameters[i];
+        const bool moves_too = strncmp(p->name, "fc", 2) == 0 || strncmp(p->name, "bn2", 3) == 0;
+        const bool same =
+            memcmp(before.values[i], f.student.values[i], parameter_count(p) * sizeof(float)) == 0;
+        if (parameter_trains(p) && same == moves_too)
+            fail_msg("%s %s", p->name, same ? "did not move" : "moved");
+    }
+    words[0] = "block7";
+    struct trainer *trainer;
+    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "trains: block7 found");
+    model_release(&before);
+    close_fixture(&f);
+}
+
+/* ---- adapters ---- */
+
+static void taps_that_differ_in_channels_want_adapters(void **state)
+{
+    struct fixture f;
+    struct model extended;
+    const char *names[8];
+    int channels[8], count;
+    open_fixture(&f);
+    assert_ok(trainer_adapters(&f.setup, names, channels, &count));
+    assert_int_equal(count, 0);
+    model_release(&f.teacher);
+    tiny_model(WIDTH + 4, 1, &f.teacher);
+    assert_ok(trainer_adapters(&f.setup, names, channels, &count));
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "early");
+    assert_int_equal(channels[0], WIDTH + 4);
+    const struct adapter adapters[] = {{names[0], channels[0]}, {names[1], channels[1]}};
+    assert_ok(adapter_attach(&f.student, adapters, 2, 1, NULL, &extended));
+    f.models[0] = &extended;
+    f.losses[LOSS_ce] = f.losses[LOSS_kl] = NULL;
+    const double first = train_epochs(&f.setup, 1).value.raw[LOSS_gram];
+    assert_true(train_epochs(&f.setup, 4).value.raw[LOSS_gram] < first);
+    f.losses[LOSS_gram] = NULL;
+    set_loss(&f, LOSS_at); /* looks at maps, but not channel by channel */
+    assert_ok(trainer_adapters(&f.setup, names, channels, &count));
+    assert_int_equal(count, 0);
+    model_release(&extended);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +643,21 @@ int main(void)
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_epoch),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(pairs_are_named),
+        cmocka_unit_test(a_teacher_twice_teaches_what_it_teaches_once),
+        cmocka_unit_test(teachers_with_other_maps_are_refused_where_maps_are_looked_at),
+        cmocka_unit_test(peers_that_are_not_listened_to_change_nothing),
+        cmocka_unit_test(peers_come_nearer_to_each_other),
+        cmocka_unit_test(a_weight_follows_its_ramp),
+        cmocka_unit_test(measuring_leaves_the_gradients_as_they_were),
+        cmocka_unit_test(strong_teaching_is_cut_down_to_the_task),
+        cmocka_unit_test(the_passes_of_a_balanced_step_add_up),
+        cmocka_unit_test(a_full_cache_teaches_what_the_teachers_did),
+        cmocka_unit_test(teachers_are_not_asked_again),
+        cmocka_unit_test(logits_alone_may_be_kept),
+        cmocka_unit_test(maps_that_cannot_be_kept_are_refused),
+        cmocka_unit_test(a_cache_of_others_is_noticed),
+        cmocka_unit_test(what_is_frozen_stays),
+        cmocka_unit_test(taps_that_differ_in_channels_want_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

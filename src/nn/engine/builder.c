@@ -419,6 +419,15 @@ static enum retort_status build_forward(struct builder *builder, const struct un
     return op_of(builder->graph->nodes[unit->node].kind)->forward(builder, unit);
 }
 
+/* Nothing comes back to a tap that nobody but the caller could read and did not ask for. */
+static enum retort_status build_backward(struct builder *builder, const struct unit *unit)
+{
+    const struct value *value = builder_value(builder, unit->output);
+    if (value->wants_diff && value->diff_count == 0)
+        return RETORT_OK;
+    return op_of(builder->graph->nodes[unit->node].kind)->backward(builder, unit);
+}
+
 enum retort_status builder_run(struct builder *builder)
 {
     const struct graph *graph = builder->graph;
@@ -435,9 +444,11 @@ enum retort_status builder_run(struct builder *builder)
     TRY(hand_over(builder));
     builder->forward_count = builder->step_count;
     for (int i = count - 1; i >= 0 && builder_trains(builder); i--)
-        TRY(in_node(builder, &units[i],
-                    op_of(graph->nodes[units[i].node].kind)->backward(builder, &units[i])));
-    if (builder->options.input_diff) /* outlives the backward pass */
+        TRY(in_node(builder, &units[i], build_backward(builder, &units[i])));
+    for (int i = 0; i < builder->buffer_count && builder->options.backward_twice; i++)
+        if (builder->buffers[i].first >= 0 && builder->buffers[i].first < builder->forward_count)
+            builder->buffers[i].last = builder->step_count; /* nothing takes its place */
+    if (builder->options.input_diff)                        /* outlives the backward pass */
         TRY(add_step(builder, &(struct step){.kind = "hand over",
                                              .name = "",
                                              .buffer_count = 1,

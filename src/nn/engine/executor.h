@@ -26,6 +26,8 @@ struct executor_options {
     const int *taps;
     const bool *tap_diffs; /* train: taps[i] gets a gradient from the caller; NULL: none does */
     bool input_diff;       /* train: the gradient of the input is wanted too (tests) */
+    bool backward_twice;   /* train: backward passes may follow one another after one forward pass;
+                              takes more memory */
     bool direct;           /* convolutions by oneDNN only, as plain sums (tests) */
 };
 
