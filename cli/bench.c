@@ -170,8 +170,9 @@ static void print_loader_text(const char *data, bool all,
            result->threads, result->threads > 1 ? "s" : "");
     printf("%.0f images/s per core, %.0f images/s\n", result->images_per_second_per_core,
            result->images_per_second);
-    printf("opened, and decoded where need be, at %.0f images/s per core\n",
-           result->read_per_second_per_core);
+    if (result->read_per_second_per_core > 0)
+        printf("opened, and decoded where need be, at %.0f images/s per core\n",
+               result->read_per_second_per_core);
 }
 
 static void print_loader_json(const char *data, bool all,

@@ -37,6 +37,22 @@ static void add_text(struct set *set, const char *name, const char *text)
     add(set, name, text, strlen(text));
 }
 
+/* What records.c reads. */
+static void write_records(int format, const char *name, const struct set *set)
+{
+    struct file_writer writer;
+    assert_ok(file_begin(path_of("records", name), &writer));
+    putc(format, writer.stream);
+    for (int i = 0; i < set->count; i++) {
+        const struct file_bytes *bytes = &set->files[i].bytes;
+        fprintf(writer.stream, "%s\n", set->files[i].name);
+        putc((int)(bytes->size & 255), writer.stream);
+        putc((int)(bytes->size >> 8 & 255), writer.stream);
+        fwrite(bytes->data, 1, bytes->size, writer.stream);
+    }
+    assert_ok(file_commit(&writer));
+}
+
 static void write_tars(const char *target, const struct set *set)
 {
     images_write_tar(path_of(target, "set.tar"), ARCHIVE_FILTER_NONE, set->files, set->count);
@@ -54,6 +70,7 @@ static void make_idx(void)
     add(&set, "t10k-images-idx3-ubyte", images, sizeof(images));
     add(&set, "t10k-labels-idx1-ubyte", labels, sizeof(labels));
     write_tars("idx", &set);
+    write_records(0, "idx", &set);
 }
 
 static void make_cifar(void)
@@ -67,6 +84,7 @@ static void make_cifar(void)
     add(&set, "set/test.bin", record, sizeof(record));
     add_text(&set, "set/fine_label_names.txt", names);
     write_tars("cifar", &set);
+    write_records(1, "cifar", &set);
 }
 
 static struct file_bytes make_image(int kind)
@@ -110,6 +128,7 @@ static void make_folders(void)
     add(&set, "val/a/3.jpg", jpeg.data, jpeg.size);
     add(&set, "val/b/4.png", png.data, png.size);
     write_tars("folder", &set);
+    write_records(2, "folder", &set);
     add_text(&tiny, "t/wnids.txt", "n1\nn2\n");
     add_text(&tiny, "t/words.txt", "n1\tone\nn2\ttwo\n");
     add(&tiny, "t/train/n1/images/1.JPEG", jpeg.data, jpeg.size);
@@ -119,6 +138,7 @@ static void make_folders(void)
     add_text(&tiny, "t/val/val_annotations.txt",
              "3.JPEG\tn1\t0\t0\t1\t1\n4.JPEG\tn2\t0\t0\t1\t1\n");
     write_tars("tiny_imagenet", &tiny);
+    write_records(3, "tiny_imagenet", &tiny);
     free(png.data);
     free(jpeg.data);
 }

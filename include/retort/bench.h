@@ -70,7 +70,8 @@ struct retort_bench_loader_result {
                                           one core makes when it does nothing else. Other threads of
                                           the caller must be idle meanwhile */
     double read_per_second_per_core;   /* training and test images by seconds of CPU time that
-                                          opening the set took: decompression, JPEG and PNG */
+                                          opening the set took: decompression, JPEG and PNG; 0 for
+                                          a shard, which is not read when it is opened */
 };
 
 /* The loader alone, without a network: batches as in training, shuffled, with flip and crop by 4

@@ -102,8 +102,8 @@ enum retort_status retort_data_convert(const char *data, const struct retort_dat
     return RETORT_OK;
 }
 
-/* Where the format looks for what was fetched: the last of its places, whose folder it is when the
- * files are one archive. */
+/* Files that are there already and whole are verified only, so a second call goes on where the
+ * first one ended. */
 static enum retort_status fetch_all(const struct dataset_format *format,
                                     const struct retort_data_fetching *fetching, const char *folder)
 {

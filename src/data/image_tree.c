@@ -98,7 +98,7 @@ enum retort_status image_tree_make_classes(struct image_tree *images, const char
         last = NULL;
         for (int i = 0; i < images->tree.count; i++) {
             const char *name = image_tree_class(images, i, folder, &length);
-            if (!name || images->tree.files[i].is_bad ||
+            if (!name || images->tree.files[i].fault ||
                 (last && length == last_length && memcmp(name, last, length) == 0))
                 continue;
             if (round == 1)
@@ -126,12 +126,9 @@ static enum retort_status skip(struct image_tree *images, enum retort_status sta
 
 static enum retort_status check_file(const struct image_tree *images, int file, const char *where)
 {
-    return images->tree.files[file].is_bad
-               ? fail(RETORT_FORMAT,
-                      "%s: a link or a name that points out of the archive found, a regular file "
-                      "wanted",
-                      where)
-               : RETORT_OK;
+    const char *fault = images->tree.files[file].fault;
+    return fault ? fail(RETORT_FORMAT, "%s: %s found, a regular file wanted", where, fault)
+                 : RETORT_OK;
 }
 
 static enum retort_status assign_file(struct image_tree *images, int file, const char *folder,
@@ -159,7 +156,7 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
     for (int i = 0; i < images->tree.count; i++) {
         const struct tree_file *file = &images->tree.files[i];
         /* Where a bad entry would lie is not known: it is told of once, with the training set. */
-        bool concerned = file->is_bad ? part == IMAGE_TRAIN : name_below(images, i, folder) != NULL;
+        bool concerned = file->fault ? part == IMAGE_TRAIN : name_below(images, i, folder) != NULL;
         if (!concerned || !image_file_is(file->name))
             continue;
         enum retort_status status = assign_file(images, i, folder, part);

@@ -29,7 +29,7 @@ struct texts {
 static struct file_bytes *find_text(struct texts *texts, int file)
 {
     const char *name = texts->images->tree.files[file].name;
-    if (texts->images->tree.files[file].is_bad)
+    if (texts->images->tree.files[file].fault)
         return NULL;
     if (strcmp(name, classes_file) == 0)
         return &texts->classes;
@@ -177,7 +177,7 @@ static enum retort_status annotate(struct image_tree *images, const char *line, 
             if (order == 0 && tail[name_length])
                 order = -1;
         }
-        if (order == 0 && !images->tree.files[middle].is_bad) {
+        if (order == 0 && !images->tree.files[middle].fault) {
             images->files[middle].part = IMAGE_TEST;
             images->files[middle].label = label;
             return RETORT_OK;

@@ -123,6 +123,13 @@ static bool is_hidden(const char *name)
     return name[0] == '.' || strstr(name, "/.");
 }
 
+static const char *find_fault(enum tar_kind kind)
+{
+    if (kind == TAR_FILE)
+        return NULL;
+    return kind == TAR_REFUSED ? "a name that points out of the archive" : "a link or a device";
+}
+
 static enum retort_status list_archive(struct tree *tree)
 {
     struct tar *tar = NULL;
@@ -131,7 +138,7 @@ static enum retort_status list_archive(struct tree *tree)
     enum retort_status status;
     for (int64_t number = 0; (status = tar_next(tar, &entry)) == RETORT_OK; number++) {
         const struct tree_file file = {
-            .size = entry.size, .entry = number, .is_bad = entry.kind != TAR_FILE};
+            .size = entry.size, .entry = number, .fault = find_fault(entry.kind)};
         if (entry.kind == TAR_END)
             break;
         if (entry.kind == TAR_FOLDER || (entry.kind != TAR_REFUSED && is_hidden(entry.name)))
@@ -150,14 +157,14 @@ static void find_root(struct tree *tree)
     size_t length = tree->count > 0 ? strcspn(tree->files[0].name, "/") + 1 : 0;
     for (int i = 0; i < tree->count; i++) {
         const struct tree_file *file = &tree->files[i];
-        if (file->is_bad)
+        if (file->fault)
             continue;
         if (strlen(file->name) <= length || file->name[length - 1] != '/' ||
             strncmp(file->name, tree->files[0].name, length) != 0)
             return;
     }
     for (int i = 0; i < tree->count; i++)
-        if (!tree->files[i].is_bad)
+        if (!tree->files[i].fault)
             tree->files[i].name += length;
 }
 
@@ -188,6 +195,9 @@ enum retort_status tree_list(const char *path, struct tree *tree)
     }
     if (tree->count > 0)
         qsort(tree->files, (size_t)tree->count, sizeof(*tree->files), compare);
+    for (int i = 1; i < tree->count; i++)
+        if (strcmp(tree->files[i - 1].name, tree->files[i].name) == 0)
+            tree->files[i].fault = "a second entry of that name";
     return status;
 }
 

@@ -18,8 +18,8 @@ enum { TREE_LARGEST_FILE = 256 * 1024 * 1024 };
 struct tree_file {
     const char *name; /* "train/cat/1.png" */
     uint64_t size;
-    int64_t entry; /* number of the archive's entry */
-    bool is_bad;   /* a link of an archive, or an entry that points out of it */
+    int64_t entry;     /* number of the archive's entry */
+    const char *fault; /* of an archive's entry that is no file to be read, in words; else NULL */
 };
 
 struct tree {

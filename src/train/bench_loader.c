@@ -83,7 +83,8 @@ enum retort_status retort_bench_loader(const struct retort_bench_loader_options 
     struct retort_bench_loader_result made = {
         .batch = loading.batch,
         .threads = loading.threads,
-        .read_per_second_per_core = (dataset.train.count + dataset.test.count) / reading,
+        .read_per_second_per_core =
+            dataset.train.mapped ? 0 : (dataset.train.count + dataset.test.count) / reading,
         .shape = {dataset.train.channels, dataset.train.height, dataset.train.width}};
     TRY_DONE(measure(loader, options->repeat, &made));
     *result = made;

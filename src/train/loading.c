@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 struct dataset_options loading_dataset(const struct recipe_data *data, uint64_t seed)
 {
     return (struct dataset_options){.limit = data->limit,
@@ -42,4 +44,14 @@ struct loader_options loading_train(const struct recipe_data *data, int batch, u
     for (int i = 0; i < data->augment.count; i++)
         add_augmentation(data, data->augment.items[i], &options);
     return options;
+}
+
+uint64_t loading_hash(uint64_t hash, const struct recipe_data *data)
+{
+    const struct loader_options options = loading_train(data, 1, 0);
+    const int whole[] = {options.flip, options.alternate, options.crop, options.zero_border,
+                         options.cutout};
+    const double parts[] = {options.rotation, options.jitter};
+    hash = hash_bytes(hash, whole, sizeof(whole));
+    return hash_bytes(hash, parts, sizeof(parts));
 }

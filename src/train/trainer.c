@@ -442,18 +442,17 @@ static uint64_t cache_hash(const struct trainer *trainer)
     const struct trainer_setup *setup = &trainer->setup;
     const struct dataset *dataset = setup->dataset;
     const struct image_set *set = &dataset->train;
-    const int numbers[] = {set->channels, set->height,      set->width,           set->count,
-                           setup->views,  setup->data->pad, (int)setup->precision};
+    const int numbers[] = {set->channels, set->height,  set->width,
+                           set->count,    setup->views, (int)setup->precision};
     uint64_t hash = hash_bytes(HASH_START, trainer->teacher_hashes,
                                (size_t)trainer->step.teacher_count * sizeof(uint64_t));
     hash = hash_bytes(hash, numbers, sizeof(numbers));
     hash = hash_bytes(hash, &setup->seed, sizeof(setup->seed));
     hash = hash_bytes(hash, dataset->mean, sizeof(dataset->mean));
     hash = hash_bytes(hash, set->labels, (size_t)set->count * sizeof(*set->labels));
-    for (int i = 0; i < setup->data->augment.count; i++)
-        hash =
-            hash_bytes(hash, setup->data->augment.items[i], strlen(setup->data->augment.items[i]));
-    return hash;
+    if (set->rows)
+        hash = hash_bytes(hash, set->rows, (size_t)set->count * sizeof(*set->rows));
+    return loading_hash(hash, setup->data);
 }
 
 static struct cache_key cache_key(const struct trainer *trainer)

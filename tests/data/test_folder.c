@@ -223,10 +223,14 @@ static const struct damage {
      1, false},
     {"train/loose.png", "words", NULL, "train/loose.png: lies in no folder of a class", 1, false},
     {"train/ox/1.png", "words", NULL, "class \"ox\": no test images found", -1, false},
-    {"../evil.png", "words", NULL, "../evil.png: a link or a name that points out", 1, true},
-    {"/evil.png", "words", NULL, "/evil.png: a link or a name that points out", 1, true},
-    {"train/ant/../1.png", "words", NULL, "train/ant/../1.png: a link or a name", 1, true},
-    {"train/ant/link.png", NULL, "/etc/passwd", "train/ant/link.png: a link or a name", 1, true},
+    {"../evil.png", "words", NULL,
+     "../evil.png: a name that points out of the archive found, a regular", 1, true},
+    {"/evil.png", "words", NULL, "/evil.png: a name that points out", 1, true},
+    {"train/ant/../1.png", "words", NULL, "train/ant/../1.png: a name that points", 1, true},
+    {"train/ant/link.png", NULL, "/etc/passwd",
+     "train/ant/link.png: a link or a device found, a regular file", 1, true},
+    {"train/ant/00.png", "words", NULL, "train/ant/00.png: a second entry of that name found", 1,
+     true},
     {"../evil.txt", "words", NULL, NULL, 0, true},
 };
 

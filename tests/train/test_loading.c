@@ -65,11 +65,35 @@ static void the_data_set_gets_limits_and_the_held_out_part(void **state)
     assert_false(found.skip_bad);
 }
 
+static void every_augmentation_counts_in_the_fingerprint(void **state)
+{
+    struct recipe_data rows[8];
+    uint64_t hashes[8];
+    for (int i = 0; i < 8; i++)
+        rows[i] = usual();
+    rows[1].pad++;
+    rows[2].border = BORDER_REFLECT;
+    rows[3].rotation++;
+    rows[4].cutout++;
+    rows[5].jitter *= 2;
+    rows[6].augment.count--;
+    rows[7].augment.items++;
+    rows[7].augment.count--;
+    for (int i = 0; i < 8; i++) {
+        hashes[i] = loading_hash(1, &rows[i]);
+        for (int k = 0; k < i; k++)
+            assert_true(hashes[i] != hashes[k]);
+    }
+    const struct recipe_data again = usual();
+    assert_true(loading_hash(1, &again) == hashes[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_augmentation_is_passed_on),
         cmocka_unit_test(what_is_not_named_is_not_done),
+        cmocka_unit_test(every_augmentation_counts_in_the_fingerprint),
         cmocka_unit_test(the_data_set_gets_limits_and_the_held_out_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
