@@ -21,10 +21,7 @@ enum random_purpose {
     RANDOM_VIEW,        /* a = view, b = image */
     RANDOM_VIEW_OFFSET, /* b = image */
     RANDOM_SPLIT,       /* a = class, or 0 */
-<<<<<<< HEAD
     RANDOM_MIX,         /* a = epoch, b = image */
-=======
->>>>>>> data
 };
 
 struct random_stream {

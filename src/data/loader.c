@@ -104,7 +104,6 @@ static void give_back(const struct loader *loader)
         image_set_forget(loader->set);
 }
 
-<<<<<<< HEAD
 /* The first image with the last one, and so on: the order is random already. */
 static void mix_slot(const struct loader *loader, struct slot *slot)
 {
@@ -124,8 +123,6 @@ static void mix_slot(const struct loader *loader, struct slot *slot)
     }
 }
 
-=======
->>>>>>> data
 static void fill_slot(const struct loader *loader, int batch, struct slot *slot)
 {
     const struct loader_options *options = &loader->options;

@@ -20,18 +20,11 @@ struct loader_options {
     int crop; /* pixels of reflected border around the image of which a window of the image's size
                  is cut at random; 0: none. Reflection leaves out the edge pixel (numpy "reflect")
                */
-<<<<<<< HEAD
     bool zero_border;     /* the border is black instead */
     double rotation;      /* degrees, at most, to either side */
     int cutout;           /* side of a square that is set to the mean; 0: none */
     double jitter;        /* brightness, contrast, saturation: factors 1 - jitter to 1 + jitter */
     double mixup, cutmix; /* alpha of mix.h, with another image of the batch; 0: none */
-=======
-    bool zero_border; /* the border is black instead */
-    double rotation;  /* degrees, at most, to either side */
-    int cutout;       /* side of a square that is set to the mean; 0: none */
-    double jitter;    /* brightness, contrast, saturation: factors 1 - jitter to 1 + jitter */
->>>>>>> data
     int views; /* 0: an image looks new in every epoch. More: it has only so many augmentations,
                   which V epochs in a row show all of, beginning at one that (seed, index)
                   determines; with flip on, those of odd number are the mirrored ones */

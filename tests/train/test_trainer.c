@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "distill/adapter.h"
 #include "tiny.h"
 #include "train/trainer.c"
 
