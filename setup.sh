@@ -5,6 +5,7 @@ set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config \
     libdnnl-dev libjansson-dev libarchive-dev libcyaml-dev libyaml-dev libcmocka-dev \
+    libjs-chart.js \
     dataset-fashion-mnist"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

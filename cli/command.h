@@ -10,6 +10,7 @@
     X(distill)                                                                                     \
     X(eval)                                                                                        \
     X(inspect)                                                                                     \
+    X(report)                                                                                      \
     X(bench)
 
 struct command {

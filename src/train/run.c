@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "nn/cost.h"
-#include "train/evaluate.h"
+#include "train/exhibits.h"
 #include "train/experiment.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
@@ -24,6 +24,8 @@ struct run {
     const struct retort_run_options *options;
     struct experiment experiment;
     struct metrics metrics;
+    struct exhibits exhibits;
+    struct lock lock;
     struct retort_run_result result;
 };
 
@@ -259,8 +261,7 @@ static enum retort_status add_result(struct run *run, const char *part, const st
 static enum retort_status judge(struct run *run, const char *name, const struct recipe_train *train,
                                 const struct model *model, struct evaluation *evaluation)
 {
-    TRY(evaluate(model, &run->experiment.dataset, train->batch,
-                 (enum precision)run->experiment.recipe.precision, evaluation));
+    TRY(exhibits_evaluate(&run->exhibits, &run->experiment, name, train->batch, model, evaluation));
     struct retort_progress progress = {
         .kind = RETORT_PART_ENDS, .part = name, .test_top1 = evaluation->top1};
     return tell(run, &progress);
@@ -455,7 +456,9 @@ static enum retort_status do_parts(struct run *run)
     if (experiment->recipe.student.baseline)
         TRY_DONE(do_student(run, &baseline, &plain));
     TRY_DONE(do_generations(run, teachers));
-    status = run_write_summary(experiment->folder, &experiment->recipe, &run->result);
+    TRY_DONE(exhibits_finish(&run->exhibits, experiment, &run->metrics, &run->result));
+    status = run_write_summary(experiment->folder, &experiment->recipe, &run->result,
+                               run->exhibits.facts);
 done:
     for (size_t i = 0; models && i + 1 < count; i++)
         model_release(&models[i]);
@@ -492,6 +495,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(check_teachers(&run));
     TRY_DONE(experiment_try(experiment, NULL, NULL));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
     TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));
@@ -501,7 +505,9 @@ enum retort_status retort_run(const struct retort_run_options *options,
     run.result = (struct retort_run_result){0};
 done:
     retort_run_release(&run.result);
+    exhibits_release(&run.exhibits);
     metrics_release(&run.metrics);
+    lock_release(&run.lock);
     experiment_close(experiment);
     return status;
 }
