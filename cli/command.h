@@ -11,6 +11,7 @@
     X(eval)                                                                                        \
     X(inspect)                                                                                     \
     X(report)                                                                                      \
+    X(list)                                                                                        \
     X(bench)
 
 struct command {

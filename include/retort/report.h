@@ -43,7 +43,7 @@ struct retort_run_list {
 };
 
 /* The runs in a folder and in all folders below it. */
-RETORT_API enum retort_status retort_run_list(const char *folder, struct retort_run_list *list);
+RETORT_API enum retort_status retort_list_runs(const char *folder, struct retort_run_list *list);
 /* Accepts a zeroed struct. */
 RETORT_API void retort_run_list_release(struct retort_run_list *list);
 

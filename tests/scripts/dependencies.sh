@@ -37,7 +37,7 @@ retort/          examples/
 '
 
 # The C library and Linux, free to all.
-system='assert.h ctype.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
+system='assert.h ctype.h dirent.h dlfcn.h errno.h fcntl.h float.h ftw.h glob.h inttypes.h limits.h malloc.h math.h
 setjmp.h signal.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
 time.h unistd.h sys/'
 

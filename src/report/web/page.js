@@ -79,6 +79,9 @@ function parts(run) {
   return found;
 }
 
+/* Charts beside each other, as many as there is room for. */
+const row = (...shown) => element('div', {class: shown.filter(Boolean).length === 2 ? 'row wide' : 'row'}, ...shown);
+
 /* ---- charts ---- */
 
 const charts = [];
@@ -130,7 +133,7 @@ function chart(title, note, height, tabled, configure) {
   return element('figure', {},
     element('figcaption', {}, element('h3', {}, title), note ? element('p', {}, note) : null),
     element('div', {class: 'chart', style: 'height: ' + height + 'px'}, canvas),
-    tabled ? folded('Table', tabled) : null);
+    tabled ? folded('Table', tabled) : element('div'));
 }
 
 const axis = (title, more) => ({title: {display: true, text: title}, border: {display: false}, ...more});
@@ -139,10 +142,10 @@ function lines(series, x, y, options = {}) {
   return () => ({
     type: 'line',
     data: {
-      datasets: series.map(one => ({
+      datasets: series.map((one, s) => ({
         label: one.label, data: one.points, borderColor: colour(one.colour), backgroundColor: colour(one.colour) + (options.stacked ? '66' : ''),
         borderDash: one.dash || [], borderWidth: 2, pointStyle: one.style || 'circle',
-        pointRadius: one.points.length > 40 ? 0 : 2.5, fill: options.stacked || false, spanGaps: true,
+        pointRadius: options.stacked || one.points.length > 40 ? 0 : 2.5, fill: options.stacked ? (s === 0 ? 'origin' : '-1') : false, spanGaps: true,
       })),
     },
     options: {
@@ -219,7 +222,7 @@ function compared(run) {
   const height = 70 + 28 * models.length;
   const small = (title, key, format, axisTitle) => chart(title, null, height, null, bars(names, models.map(model => model[key]), colours, {format, title: axisTitle}));
   return section('models', 'The networks',
-    element('div', {class: 'row'},
+    row(
       small('Accuracy', 'top1', value => number(value, value % 1 ? 2 : 0), 'top-1, % of the test images'),
       small('Size', 'parameters', large, 'parameters'),
       small('Compute', 'macs', large, 'multiply-accumulates per image')),
@@ -318,7 +321,7 @@ function training(run) {
   const figures4 = value => figures(value);
   return section('training', 'Training',
     element('p', {class: 'soft'}, 'Means over an epoch, on the training images as augmented. The test images are looked at once per network, at its end.' + stagesNote(run)),
-    element('div', {class: 'row wide'},
+    row(
       chart('Accuracy', null, 300, seriesTable('Accuracy in training, %', accuracy, percent), lines(accuracy, 'epoch', 'accuracy, %')),
       chart('Loss', twice ? 'The weighted sum; a distilled student\u2019s has more terms.' : null, 300, seriesTable('Loss in training', loss, figures4),
         lines(log ? positive(loss) : loss, 'epoch', log ? 'loss, logarithmic' : 'loss', {log})),
@@ -341,7 +344,7 @@ function losses(run) {
       lines(positive(shown), 'epoch', wantsLog(shown) ? 'norm, logarithmic' : 'norm', {log: wantsLog(shown)})) : null;
   };
   return section('losses', 'What pulls the distilled student',
-    element('div', {class: 'row wide'},
+    row(
       chart('Share of each term', 'Part of the weighted sum.', 280, seriesTable('Share of each term, %', share, percent), lines(share, 'epoch', 'share, %', {stacked: true, min: 0, max: 100})),
       norms('Gradient at the logits', 'gradient_logits'), norms('Gradient at the feature maps', 'gradient_taps')));
 }
@@ -396,7 +399,7 @@ function grams(run) {
     if (!one) return null;
     const pixels = bytes(one.pixels);
     return element('figure', {}, bitmap(one.shown[1], one.shown[0], title + ', ' + gram.pair + ', ' + one.rows + ' by ' + one.columns, i => heat(pixels[i] / 255)),
-      element('figcaption', {}, title, has(one.distance) ? element('span', {class: 'soft'}, ', distance ' + number(one.distance, 2)) : null));
+      element('figcaption', {}, title, has(one.distance) ? element('div', {class: 'soft'}, 'distance ' + number(one.distance, 2)) : null));
   };
   const distances = names.filter(([key]) => run.grams.some(gram => gram.networks[key] && has(gram.networks[key].distance)));
   return section('grams', 'Gram matrices',
