@@ -52,7 +52,7 @@ function table(caption, head, rows, own, texts = 1) {
 }
 
 const folded = (summary, ...children) => element('details', {}, element('summary', {}, summary), ...children);
-const section = (id, title, ...children) => element('section', {class: id, 'aria-label': title}, element('h2', {}, title), ...children);
+const section = (id, title, ...children) => element('section', {'data-part': id, 'aria-label': title}, element('h2', {}, title), ...children);
 
 /* ---- parts of a run ---- */
 
@@ -310,7 +310,7 @@ const positive = shown => shown.map(one => ({...one, points: one.points.filter(p
 
 function stagesNote(run) {
   const starts = (parts(run).get('student') || []).filter((line, i, all) => i > 0 && line.stage !== all[i - 1].stage);
-  return starts.map(line => ' Its stage ' + line.stage + ' begins with epoch ' + line.epoch + '.').join('');
+  return starts.map(line => ' The distilled student\u2019s stage ' + line.stage + ' begins with epoch ' + line.epoch + '.').join('');
 }
 
 function training(run) {
@@ -331,7 +331,9 @@ function training(run) {
 /* The terms of the student's loss. */
 function losses(run) {
   const student = parts(run).get('student') || [];
-  const names = [...new Set(student.flatMap(line => Object.keys(line.losses || {})))];
+  const order = ['ce', 'kl', 'gram']; // these have their colours in every page
+  const rank = name => order.includes(name) ? order.indexOf(name) : order.length;
+  const names = [...new Set(student.flatMap(line => Object.keys(line.losses || {})))].sort((a, b) => rank(a) - rank(b));
   if (names.length < 2) return null;
   const of = (key) => names.map((name, i) => ({label: name, colour: 'loss' + (i % 6 + 1), style: ['circle', 'triangle', 'rect', 'rectRot', 'star', 'cross'][i % 6],
     dash: [[], [6, 3], [2, 3]][i % 3],
@@ -367,7 +369,7 @@ function classes(run) {
       table('Accuracy for each class, %', ['class', 'plain student', 'distilled student', 'change, points'],
         all.map(one => [one.name, percent(one.plain), percent(one.student), signed(one.change)])),
       bars(shown.map(one => one.name.length > 24 ? one.name.slice(0, 23) + '\u2026' : one.name), shown.map(one => one.change), shown.map(one => one.change < 0 ? 'bad' : 'good'),
-        {title: 'points, distilled minus plain student', format: value => value ? signed(value) : '0'})));
+        {title: 'points, distilled minus plain student', format: value => value ? (value < 0 ? '\u2212' : '+') + figures(Math.abs(value)) : '0'})));
 }
 
 /* ---- pictures ---- */
@@ -414,6 +416,8 @@ function grams(run) {
         ...distances.map(([key]) => number(gram.networks[key] && gram.networks[key].distance, 3))]))));
 }
 
+const shortLabels = {teacher: 'teacher', plain: 'plain', student: 'distilled'};
+
 function sampleItem(run, image) {
   const samples = run.samples, area = samples.width * samples.height, pixels = bytes(image.pixels);
   const name = index => (run.summary.class_names || [])[index] || 'class ' + index;
@@ -422,7 +426,7 @@ function sampleItem(run, image) {
     element('b', {}, name(image.label)),
     Object.entries(image.said).map(([part, said]) => {
       const right = said.class === image.label;
-      return element('span', {class: right ? null : 'wrong'}, (right ? '\u2713 ' : '\u2717 ') + label(run, part) + ': ' + name(said.class) + ' ' + number(100 * said.probability, 0) + ' %');
+      return element('span', {class: right ? null : 'wrong'}, (right ? '\u2713 ' : '\u2717 ') + shortLabels[kind(part)] + ': ' + name(said.class) + ', ' + number(100 * said.probability, 0) + '\u00a0%');
     }));
 }
 
@@ -470,7 +474,7 @@ function one(run) {
 
 function several() {
   const first = data.runs[0], same = data.groups.length === 1;
-  page.append(element('header', {}, element('h1', {}, same ? first.name : data.groups.map(group => group.name).join(', ')),
+  page.append(element('header', {}, element('h1', {}, same ? first.name : data.groups.length > 4 ? data.groups.length + ' recipes' : data.groups.map(group => group.name).join(', ')),
     element('p', {class: 'lede'}, same ? data.runs.length + ' seeds of one recipe' + (first.data ? ', on ' + first.data : '') + '.'
       : data.runs.length + ' runs of ' + data.groups.length + ' recipes.'),
     same ? keyFigures(first, data.groups[0]) || '' : ''));
