@@ -9,12 +9,31 @@
 
 /* ---- models ---- */
 
-static void add_model(json_t *models, const json_t *model, const char *part)
+/* The seconds of a part's epochs; 0: it was not trained here. */
+static double seconds_of(const json_t *epochs, const char *part)
+{
+    double seconds = 0;
+    size_t i;
+    const json_t *line;
+    json_array_foreach(epochs, i, line)
+    {
+        const char *name = json_string_value(json_object_get(line, "part"));
+        if (name && strcmp(name, part) == 0)
+            seconds += json_number_value(json_object_get(line, "seconds"));
+    }
+    return seconds;
+}
+
+/* Earlier versions did not write how long training took. */
+static void add_model(json_t *models, const json_t *run, const json_t *model, const char *part)
 {
     if (!json_is_object(model))
         return;
     json_t *copy = json_copy((json_t *)model);
+    const double seconds = seconds_of(json_object_get(run, "epochs"), part);
     json_object_set_new(copy, "part", json_string(part));
+    if (seconds > 0 && !json_object_get(copy, "training_seconds"))
+        json_object_set_new(copy, "training_seconds", json_real(seconds));
     json_array_append_new(models, copy);
 }
 
@@ -26,10 +45,10 @@ static void add_models(json_t *run)
     for (size_t i = 0; i < json_array_size(teachers); i++) {
         char part[32];
         snprintf(part, sizeof(part), "teacher-%zu", i + 1);
-        add_model(models, json_array_get(teachers, i), part);
+        add_model(models, run, json_array_get(teachers, i), part);
     }
-    add_model(models, json_object_get(summary, "baseline"), "baseline");
-    add_model(models, json_object_get(summary, "student"), "student");
+    add_model(models, run, json_object_get(summary, "baseline"), "baseline");
+    add_model(models, run, json_object_get(summary, "student"), "student");
     json_object_set_new(run, "models", models);
 }
 

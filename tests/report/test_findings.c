@@ -93,12 +93,28 @@ static void a_group_is_one_recipe_with_several_seeds(void **state)
     json_decref(data);
 }
 
+static void times_come_from_epochs_where_the_summary_has_none(void **state)
+{
+    const char *folder = made_run("times", "a", 1, 50, 52);
+    made_run_write(folder, "metrics.jsonl",
+                   "{\"part\":\"student\",\"epoch\":1,\"seconds\":1.5}\n"
+                   "{\"part\":\"student\",\"epoch\":2,\"seconds\":2}\n");
+    json_t *run = read(folder);
+    const json_t *models = json_object_get(run, "models");
+    assert_int_equal(json_array_size(models), 3);
+    const json_t *plain = json_array_get(models, 1), *student = json_array_get(models, 2);
+    assert_true(near(json_number_value(json_object_get(student, "training_seconds")), 3.5));
+    assert_null(json_object_get(plain, "training_seconds"));
+    json_decref(run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_sorted_by_what_distillation_did_for_them),
         cmocka_unit_test(classes_without_images_are_left_out),
         cmocka_unit_test(shares_of_losses_sum_to_hundred),
+        cmocka_unit_test(times_come_from_epochs_where_the_summary_has_none),
         cmocka_unit_test(a_group_is_one_recipe_with_several_seeds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

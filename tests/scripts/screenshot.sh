@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 
 "$retort" report "$run" -o "$folder/report.html" >/dev/null
 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$folder/profile" \
-    --virtual-time-budget=10000 --window-size=1040,1130 --screenshot="$folder/report.png" \
+    --virtual-time-budget=10000 --window-size=1040,1370 --screenshot="$folder/report.png" \
     "file://$folder/report.html" 2>"$folder/log" || { cat "$folder/log" >&2; exit 1; }
 [ -s "$folder/report.png" ] || { cat "$folder/log" >&2; exit 1; }
 cp "$folder/report.png" "$root/doc/report.png"

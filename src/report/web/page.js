@@ -87,7 +87,7 @@ const row = (...shown) => element('div', {class: shown.filter(Boolean).length ==
 const charts = [];
 let printing = false;
 const lightColours = {ink: '#1b1f24', soft: '#59626d', line: '#dde1e6', paper: '#ffffff', teacher: '#6b7280',
-  plain: '#b8590a', student: '#0b62a8', good: '#0b62a8', bad: '#b8590a', loss1: '#0b62a8', loss2: '#d98c00',
+  plain: '#b8590a', student: '#0b62a8', good: '#0b62a8', bad: '#b8590a', loss1: '#0b62a8', loss2: '#b37400',
   loss3: '#1f8a70', loss4: '#a3366f', loss5: '#6b7280', loss6: '#4b2e83'};
 
 /* Paper is white whatever the screen was. */
@@ -395,7 +395,7 @@ const gramNetworks = [['teacher-1', 'Teacher'], ['student.start', 'Student, befo
 
 function grams(run) {
   if (!run.grams || !run.grams.length) return null;
-  const shown = run.grams[0].networks, names = gramNetworks.filter(([key]) => shown[key]);
+  const shown = run.grams[0].networks, names = gramNetworks.filter(([key]) => shown[key]).map(([key, title]) => [key, key === 'teacher-1' ? label(run, key) : title]);
   const matrix = (gram, [key, title]) => {
     const one = gram.networks[key];
     if (!one) return null;
