@@ -11,6 +11,8 @@
     X(eval)                                                                                        \
     X(inspect)                                                                                     \
     X(data)                                                                                        \
+    X(report)                                                                                      \
+    X(list)                                                                                        \
     X(bench)
 
 struct command {

@@ -5,19 +5,21 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "dry_run.h"
 #include "progress.h"
 #include "retort/repeat.h"
+#include "retort/report.h"
 
 enum { MOST_OVERRIDES = 256 };
 
 struct options {
     struct retort_run_options run;
     const char *overrides[MOST_OVERRIDES];
-    bool quiet, json, dry;
+    bool quiet, json, dry, no_report;
     int repeat; /* 0: one run with the recipe's seed */
 };
 
@@ -29,7 +31,8 @@ enum {
     OPTION_QUIET,
     OPTION_JSON,
     OPTION_FORCE,
-    OPTION_REPEAT
+    OPTION_REPEAT,
+    OPTION_NO_REPORT
 };
 
 static const struct argp_option rows[] = {
@@ -43,6 +46,7 @@ static const struct argp_option rows[] = {
     {"dry-run", OPTION_DRY_RUN, NULL, 0,
      "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
+    {"no-report", OPTION_NO_REPORT, NULL, 0, "leave report.html out", 0},
     {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table; with --dry-run, the plan",
      0},
     {0},
@@ -77,6 +81,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_JSON:
         options->json = true;
+        return 0;
+    case OPTION_NO_REPORT:
+        options->no_report = true;
         return 0;
     case ARGP_KEY_ARG:
         if (options->run.recipe)
@@ -189,6 +196,24 @@ static void print_repeat(const struct retort_repeat_result *result)
     printf("written: %s/repeat.json and the runs beside it\n", result->folder);
 }
 
+/* ---- the page ---- */
+
+/* With --json nothing but JSON is printed. */
+static int write_report(const struct options *options, const char *folder)
+{
+    char *path;
+    if (options->no_report)
+        return EXIT_OK;
+    if (retort_report(&folder, 1, NULL, &path) != RETORT_OK)
+        return report_failure();
+    if (!options->json)
+        printf("report: %s\n", path);
+    free(path);
+    return EXIT_OK;
+}
+
+/* ---- all of it ---- */
+
 static int repeat_run(const struct options *options)
 {
     struct retort_repeat_result result;
@@ -201,6 +226,8 @@ static int repeat_run(const struct options *options)
         code = print_file(result.folder, "repeat.json");
     else
         print_repeat(&result);
+    if (code == EXIT_OK)
+        code = write_report(options, result.folder);
     retort_repeat_release(&result);
     return code;
 }
@@ -217,6 +244,8 @@ static int single_run(const struct options *options)
         code = print_file(result.folder, "run.json");
     else
         print_table(&result);
+    if (code == EXIT_OK)
+        code = write_report(options, result.folder);
     retort_run_release(&result);
     return code;
 }

@@ -19,7 +19,7 @@ static int rank_of(const float *logits, int classes, int label)
 }
 
 static enum retort_status run_all(struct executor *executor, struct loader *loader, int classes,
-                                  struct evaluation *result)
+                                  struct class_count *counts, struct evaluation *result)
 {
     struct evaluation found = {0};
     struct batch batch;
@@ -38,6 +38,10 @@ static enum retort_status run_all(struct executor *executor, struct loader *load
             int rank = rank_of(logits, classes, batch.labels[i]);
             first += rank < 1;
             fifth += rank < 5;
+            if (counts) {
+                counts[batch.labels[i]].images++;
+                counts[batch.labels[i]].right += rank < 1;
+            }
         }
         found.images += batch.n;
     }
@@ -47,8 +51,9 @@ static enum retort_status run_all(struct executor *executor, struct loader *load
     return RETORT_OK;
 }
 
-enum retort_status evaluate(const struct model *model, const struct dataset *dataset, int batch,
-                            enum precision precision, struct evaluation *result)
+enum retort_status evaluate_classes(const struct model *model, const struct dataset *dataset,
+                                    int batch, enum precision precision, struct class_count *counts,
+                                    struct evaluation *result)
 {
     struct executor_options options = {
         .batch = batch, .mode = EXECUTOR_INFER, .precision = precision};
@@ -62,11 +67,17 @@ enum retort_status evaluate(const struct model *model, const struct dataset *dat
     TRY_DONE(executor_bind(executor, NULL));
     TRY_DONE(executor_load(executor, model));
     TRY_DONE(loader_create(dataset, false, &loading, &loader));
-    status = run_all(executor, loader, model->graph.classes, result);
+    status = run_all(executor, loader, model->graph.classes, counts, result);
 done:
     loader_destroy(loader);
     executor_destroy(executor);
     return status;
+}
+
+enum retort_status evaluate(const struct model *model, const struct dataset *dataset, int batch,
+                            enum precision precision, struct evaluation *result)
+{
+    return evaluate_classes(model, dataset, batch, precision, NULL, result);
 }
 
 enum retort_status evaluate_val(const struct model *model, const struct dataset *dataset, int batch,

@@ -22,4 +22,12 @@ enum retort_status evaluate(const struct model *model, const struct dataset *dat
 enum retort_status evaluate_val(const struct model *model, const struct dataset *dataset, int batch,
                                 enum precision precision, struct evaluation *result);
 
+/* The same, counted for each class too. counts [add], one for each class of the data set. */
+struct class_count {
+    long images, right; /* right: by top-1 */
+};
+enum retort_status evaluate_classes(const struct model *model, const struct dataset *dataset,
+                                    int batch, enum precision precision, struct class_count *counts,
+                                    struct evaluation *result);
+
 #endif

@@ -84,8 +84,7 @@ static enum retort_status add_result(struct run *run, const char *part, const st
 static enum retort_status judge(struct run *run, const char *name, const struct recipe_train *train,
                                 const struct model *model, struct evaluation *evaluation)
 {
-    TRY(evaluate(model, &run->experiment.dataset, train->batch,
-                 (enum precision)run->experiment.recipe.precision, evaluation));
+    TRY(exhibits_evaluate(&run->exhibits, &run->experiment, name, train->batch, model, evaluation));
     struct retort_progress progress = {
         .kind = RETORT_PART_ENDS, .part = name, .test_top1 = evaluation->top1};
     return run_tell(run, &progress);
@@ -280,7 +279,9 @@ static enum retort_status do_parts(struct run *run)
     if (experiment->recipe.student.baseline)
         TRY_DONE(do_student(run, &baseline, &plain));
     TRY_DONE(do_generations(run, teachers));
-    status = run_write_summary(experiment->folder, &experiment->recipe, &run->result);
+    TRY_DONE(exhibits_finish(&run->exhibits, experiment, &run->metrics, &run->result));
+    status = run_write_summary(experiment->folder, &experiment->recipe, &run->result,
+                               run->exhibits.facts);
 done:
     for (size_t i = 0; models && i + 1 < count; i++)
         model_release(&models[i]);
@@ -317,6 +318,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(check_teachers(&run));
     TRY_DONE(experiment_try(experiment, NULL, NULL));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
     TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));
@@ -326,7 +328,9 @@ enum retort_status retort_run(const struct retort_run_options *options,
     run.result = (struct retort_run_result){0};
 done:
     retort_run_release(&run.result);
+    exhibits_release(&run.exhibits);
     metrics_release(&run.metrics);
+    lock_release(&run.lock);
     experiment_close(experiment);
     return status;
 }

@@ -81,14 +81,30 @@ enum retort_status run_begin_folder(const char *folder, const struct recipe *rec
     return status;
 }
 
-static json_t *model_object(const struct retort_model_result *model)
+enum retort_status run_lock_folder(const char *folder, struct lock *lock)
+{
+    bool taken = false;
+    char *path = file_join(folder, "lock");
+    enum retort_status status =
+        path ? lock_take(path, lock, &taken) : fail(RETORT_MEMORY, "out of memory");
+    if (status == RETORT_OK && !taken)
+        status = fail(RETORT_INVALID, "%s: another retort works there; --out names another folder",
+                      folder);
+    free(path);
+    return status;
+}
+
+static json_t *model_object(const struct retort_model_result *model, const json_t *more)
 {
     const char *name = strrchr(model->path, '/');
-    return json_pack("{s:s, s:s, s:f, s:f, s:I, s:I, s:I, s:f}", "network", model->network, "file",
-                     name ? name + 1 : model->path, "top1", model->top1, "top5", model->top5,
-                     "parameters", (json_int_t)model->parameters, "macs", (json_int_t)model->macs,
-                     "bytes", (json_int_t)model->file_bytes, "images_per_second",
-                     model->images_per_second);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:f, s:f, s:I, s:I, s:I, s:f}", "network", model->network, "file",
+        name ? name + 1 : model->path, "top1", model->top1, "top5", model->top5, "parameters",
+        (json_int_t)model->parameters, "macs", (json_int_t)model->macs, "bytes",
+        (json_int_t)model->file_bytes, "images_per_second", model->images_per_second);
+    if (object)
+        json_object_update_missing(object, json_object_get(more, model->part));
+    return object;
 }
 
 static const struct retort_model_result *find(const struct retort_run_result *result,
@@ -100,28 +116,28 @@ static const struct retort_model_result *find(const struct retort_run_result *re
     return NULL;
 }
 
-static json_t *teachers(const struct retort_run_result *result)
+static json_t *teachers(const struct retort_run_result *result, const json_t *more)
 {
     json_t *list = json_array();
     for (int i = 0; list && i < result->count; i++)
         if (strncmp(result->models[i].part, "teacher", 7) == 0)
-            json_array_append_new(list, model_object(&result->models[i]));
+            json_array_append_new(list, model_object(&result->models[i], more));
     return list;
 }
 
 enum retort_status run_write_summary(const char *folder, const struct recipe *recipe,
-                                     const struct retort_run_result *result)
+                                     const struct retort_run_result *result, const json_t *more)
 {
     const struct retort_model_result *teacher = find(result, "teacher-1"),
                                      *baseline = find(result, "baseline"),
                                      *student = find(result, "student");
     json_t *summary = json_pack("{s:s, s:i, s:o, s:{s:s, s:s}}", "name", recipe->name, "seed",
-                                recipe->seed, "teachers", teachers(result), "versions", "retort",
-                                RETORT_VERSION, "onednn", dnn_version());
+                                recipe->seed, "teachers", teachers(result, more), "versions",
+                                "retort", RETORT_VERSION, "onednn", dnn_version());
     if (baseline)
-        json_object_set_new(summary, "baseline", model_object(baseline));
+        json_object_set_new(summary, "baseline", model_object(baseline, more));
     if (student)
-        json_object_set_new(summary, "student", model_object(student));
+        json_object_set_new(summary, "student", model_object(student, more));
     if (student && baseline)
         json_object_set_new(summary, "gain", json_real(student->top1 - baseline->top1));
     if (student && teacher)
@@ -129,6 +145,8 @@ enum retort_status run_write_summary(const char *folder, const struct recipe *re
                             json_pack("{s:f, s:f}", "parameters",
                                       (double)teacher->parameters / (double)student->parameters,
                                       "macs", (double)teacher->macs / (double)student->macs));
+    if (summary)
+        json_object_update_missing(summary, json_object_get(more, "run"));
     char *text = summary ? json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     char *path = run_file(folder, "run", ".json");
     enum retort_status status = text && path ? file_write(path, text, strlen(text))

@@ -2,6 +2,9 @@
 #ifndef TRAIN_RUN_FOLDER_H
 #define TRAIN_RUN_FOLDER_H
 
+#include <jansson.h>
+
+#include "base/lock.h"
 #include "recipe/recipe.h"
 #include "retort/run.h"
 
@@ -15,10 +18,14 @@ enum retort_status run_check_folder(const char *folder, const struct recipe *rec
 /* Make the folder and write recipe.yaml, unless they are there. */
 enum retort_status run_begin_folder(const char *folder, const struct recipe *recipe);
 
+/* Say that this process works there, until lock_release. RETORT_INVALID: another one does. */
+enum retort_status run_lock_folder(const char *folder, struct lock *lock);
+
 /* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "student": {...},
  * "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of student over
- * baseline. */
+ * baseline. more: {"run": {...}, "teacher-1": {...}, ...}: what is added to the summary and to its
+ * models; NULL: nothing. */
 enum retort_status run_write_summary(const char *folder, const struct recipe *recipe,
-                                     const struct retort_run_result *result);
+                                     const struct retort_run_result *result, const json_t *more);
 
 #endif

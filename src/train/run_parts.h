@@ -2,7 +2,9 @@
 #ifndef TRAIN_RUN_PARTS_H
 #define TRAIN_RUN_PARTS_H
 
+#include "base/lock.h"
 #include "retort/run.h"
+#include "train/exhibits.h"
 #include "train/experiment.h"
 #include "train/metrics.h"
 
@@ -10,6 +12,8 @@ struct run {
     const struct retort_run_options *options;
     struct experiment experiment;
     struct metrics metrics;
+    struct exhibits exhibits;
+    struct lock lock;
     struct retort_run_result result;
 };
 

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 expect 0 'Usage: retort COMMAND' --help
-for command in run train distill eval inspect bench; do
+for command in run train distill eval inspect report list bench; do
     grep -q "^  $command  *[a-z]" "$folder/out" || fail "--help: no line about $command"
 done
 expect 0 'retort 0.' --version
@@ -24,11 +24,13 @@ helps() {
     expect 0 'retort 0.' "$command" --version
     expect 2 "unrecognized option '--cook'" "$command" --cook
 }
-helps run out set resume dry-run quiet json
+helps run out set resume dry-run quiet no-report json
 helps train out set resume dry-run quiet json
 helps distill out set resume dry-run quiet json
 helps eval data batch threads json
 helps inspect classes input json
+helps report output
+helps list json
 helps bench pair mode data batch threads precision repeat profile json
 expect 0 'resnet' inspect --help
 

@@ -14,6 +14,7 @@ src/distill  base/ nn/bf16.h nn/graph.h nn/model.h nn/op/op.h nn/tensor.h nn/vec
 src/recipe   base/ distill/ensemble.h distill/loss.h recipe/
 src/train    retort/ base/ data/ nn/ distill/ recipe/ train/
 src/deploy   retort/classifier.h base/ nn/ deploy/
+src/report   retort/report.h retort/version.h base/ nn/ report/
 cli          retort/ *
 examples
 fuzz         base/ data/ *
@@ -37,7 +38,7 @@ cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
 omp.h            src/distill/ src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
-jansson.h        src/base/ src/data/shard.c src/nn/ src/recipe/ src/train/ cli/ tests/
+jansson.h        src/base/ src/data/shard.c src/nn/ src/recipe/ src/train/ src/report/ cli/ tests/
 retort/          examples/
 '
 

@@ -22,7 +22,8 @@ enum { EPOCHS = 2, STEPS = 3, PARTS = 4, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BA
 enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) };
 
 static const char *const files[] = {"teacher-1.safetensors", "teacher-2.safetensors",
-                                    "baseline.safetensors", "student.safetensors", "recipe.yaml"};
+                                    "baseline.safetensors",  "student.safetensors",
+                                    "recipe.yaml",           "exhibits.safetensors"};
 
 static const char *write_recipe(void)
 {
@@ -107,11 +108,14 @@ static json_t *summary_of(const char *folder)
     char *path = file_join(folder, "run.json");
     json_t *summary = json_load_file(path, 0, NULL);
     assert_non_null(summary);
-    for (size_t i = 0; i < 2; i++)
-        json_object_del(json_array_get(json_object_get(summary, "teachers"), i),
-                        "images_per_second");
-    json_object_del(json_object_get(summary, "baseline"), "images_per_second");
-    json_object_del(json_object_get(summary, "student"), "images_per_second");
+    json_t *teachers = json_object_get(summary, "teachers");
+    json_t *const models[] = {json_array_get(teachers, 0), json_array_get(teachers, 1),
+                              json_object_get(summary, "baseline"),
+                              json_object_get(summary, "student")};
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+        json_object_del(models[i], "images_per_second");
+        json_object_del(models[i], "training_seconds");
+    }
     free(path);
     return summary;
 }

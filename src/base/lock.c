@@ -1,0 +1,51 @@
+/* lock.c - flock(2) on an empty file. */
+#include "base/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum retort_status lock_take(const char *path, struct lock *lock, bool *taken)
+{
+    char *name = strdup(path);
+    const int descriptor = name ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+    if (!name)
+        return fail(RETORT_MEMORY, "%s: out of memory", path);
+    if (descriptor < 0) {
+        free(name);
+        return fail(RETORT_IO, "%s: cannot create: %s", path, strerror(errno));
+    }
+    *taken = flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+    if (!*taken && errno != EWOULDBLOCK)
+        *taken = true; /* a file system without locks: go on without */
+    if (*taken) {
+        *lock = (struct lock){name, descriptor};
+        return RETORT_OK;
+    }
+    close(descriptor);
+    free(name);
+    return RETORT_OK;
+}
+
+void lock_release(struct lock *lock)
+{
+    if (!lock->path)
+        return;
+    unlink(lock->path);
+    close(lock->descriptor);
+    free(lock->path);
+    *lock = (struct lock){0};
+}
+
+bool lock_is_held(const char *path)
+{
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    const bool held = flock(descriptor, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+    close(descriptor);
+    return held;
+}
