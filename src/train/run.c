@@ -264,6 +264,19 @@ static enum retort_status do_generations(struct run *run, const struct model *co
     return status;
 }
 
+/* What is kept for the report's pictures. Hours of training do not fail for want of it. */
+static enum retort_status do_exhibits(struct run *run)
+{
+    char text[512];
+    const enum retort_status status =
+        exhibits_finish(&run->exhibits, &run->experiment, &run->metrics, &run->result);
+    if (status == RETORT_OK || status == RETORT_MEMORY || status == RETORT_IO)
+        return status;
+    snprintf(text, sizeof(text), "the report will lack pictures: %.400s", retort_message());
+    struct retort_progress note = {.kind = RETORT_NOTE, .part = "student", .text = text};
+    return run_tell(run, &note);
+}
+
 static enum retort_status do_parts(struct run *run)
 {
     const struct experiment *experiment = &run->experiment;
@@ -279,7 +292,7 @@ static enum retort_status do_parts(struct run *run)
     if (experiment->recipe.student.baseline)
         TRY_DONE(do_student(run, &baseline, &plain));
     TRY_DONE(do_generations(run, teachers));
-    TRY_DONE(exhibits_finish(&run->exhibits, experiment, &run->metrics, &run->result));
+    TRY_DONE(do_exhibits(run));
     status = run_write_summary(experiment->folder, &experiment->recipe, &run->result,
                                run->exhibits.facts);
 done:
