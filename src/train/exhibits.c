@@ -19,6 +19,7 @@
 #include "base/safetensors.h"
 #include "data/loader.h"
 #include "distill/gram_plan.h"
+#include "distill/softmax.h"
 #include "nn/engine/executor.h"
 #include "train/run_folder.h"
 
@@ -31,113 +32,6 @@ enum {
     MOST_SHOWN = FIRST + 2 * MOST_CHANGED,
     MOST_TENSORS = 512,
 };
-
-/* ---- facts ---- */
-
-static json_t *facts_of(struct exhibits *exhibits, const char *name)
-{
-    if (!exhibits->facts)
-        exhibits->facts = json_object();
-    json_t *found = json_object_get(exhibits->facts, name);
-    if (!found && exhibits->facts) {
-        json_object_set_new(exhibits->facts, name, json_object());
-        found = json_object_get(exhibits->facts, name);
-    }
-    return found;
-}
-
-static enum retort_status note(struct exhibits *exhibits, const char *name, const char *key,
-                               json_t *value)
-{
-    if (json_object_set_new(facts_of(exhibits, name), key, value))
-        return fail(RETORT_MEMORY, "out of memory for the summary");
-    return RETORT_OK;
-}
-
-/* Percents; null where the test set has no image of the class. */
-static json_t *percents(const struct class_count *counts, int classes)
-{
-    json_t *list = json_array();
-    for (int c = 0; list && c < classes; c++)
-        json_array_append_new(list, counts[c].images ? json_real(100 * (double)counts[c].right /
-                                                                 (double)counts[c].images)
-                                                     : json_null());
-    return list;
-}
-
-enum retort_status exhibits_evaluate(struct exhibits *exhibits, const struct experiment *experiment,
-                                     const char *part, int batch, const struct model *model,
-                                     struct evaluation *evaluation)
-{
-    const int classes = experiment->dataset.classes;
-    struct class_count *counts;
-    TRY(memory_zeroed((size_t)classes, sizeof(*counts), (void **)&counts));
-    enum retort_status status =
-        evaluate_classes(model, &experiment->dataset, batch,
-                         (enum precision)experiment->recipe.precision, counts, evaluation);
-    if (status == RETORT_OK)
-        status = note(exhibits, part, "per_class", percents(counts, classes));
-    free(counts);
-    return status;
-}
-
-/* The epochs' seconds of each part that was trained here. */
-static enum retort_status note_times(struct exhibits *exhibits, const struct metrics *metrics)
-{
-    size_t i;
-    const json_t *line;
-    json_array_foreach(metrics->lines, i, line)
-    {
-        const char *part = json_string_value(json_object_get(line, "part"));
-        if (!part)
-            continue;
-        const double before = json_real_value(
-            json_object_get(json_object_get(exhibits->facts, part), "training_seconds"));
-        TRY(note(exhibits, part, "training_seconds",
-                 json_real(before + json_number_value(json_object_get(line, "seconds")))));
-    }
-    return RETORT_OK;
-}
-
-/* The processor's name as Linux tells it; not every architecture has one. */
-static void read_processor(char *name, size_t size)
-{
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    snprintf(name, size, "unknown");
-    while (file && fgets(line, sizeof(line), file))
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            char *text = strchr(line, ':') + 1;
-            snprintf(name, size, "%s", text + strspn(text, " \t"));
-            name[strcspn(name, "\n")] = '\0';
-            break;
-        }
-    if (file)
-        fclose(file);
-}
-
-static enum retort_status note_machine(struct exhibits *exhibits,
-                                       const struct experiment *experiment)
-{
-    char processor[200];
-    read_processor(processor, sizeof(processor));
-    return note(exhibits, "run", "machine",
-                json_pack("{s:s, s:i, s:i, s:s}", "processor", processor, "cores",
-                          omp_get_num_procs(), "threads", omp_get_max_threads(), "precision",
-                          experiment->recipe.precision == PRECISION_BF16 ? "bf16" : "f32"));
-}
-
-static enum retort_status note_data(struct exhibits *exhibits, const struct dataset *dataset)
-{
-    json_t *names = json_array();
-    for (int c = 0; names && c < dataset->classes; c++) {
-        json_t *name = json_string(dataset->class_names[c]);
-        /* A name that is no UTF-8 cannot stand in JSON. */
-        json_array_append_new(names, name ? name : json_sprintf("class %d", c));
-    }
-    TRY(note(exhibits, "run", "class_names", names));
-    return note(exhibits, "run", "test_images", json_integer(dataset->test.count));
-}
 
 /* ---- the images that are looked at ---- */
 
@@ -203,13 +97,9 @@ static void normalise(const struct looked_at *images, const struct model *model,
 
 static void softmax(const float *logits, int classes, float *probabilities)
 {
-    float most = logits[0], sum = 0;
-    for (int c = 1; c < classes; c++)
-        most = logits[c] > most ? logits[c] : most;
+    const double log_sum = softmax_log_sum(logits, classes, 1);
     for (int c = 0; c < classes; c++)
-        sum += probabilities[c] = expf(logits[c] - most);
-    for (int c = 0; c < classes; c++)
-        probabilities[c] /= sum;
+        probabilities[c] = (float)exp((double)logits[c] - log_sum);
 }
 
 static int best(const float *probabilities, int classes)
@@ -438,27 +328,19 @@ static enum retort_status show_network(struct show *show, const char *name,
     return status;
 }
 
-static const char *model_path(const struct retort_run_result *result, const char *part)
-{
-    for (int i = 0; i < result->count; i++)
-        if (strcmp(result->models[i].part, part) == 0)
-            return result->models[i].path;
-    return NULL;
-}
-
 /* The model of a part, if there is one: values NULL where not. */
 static enum retort_status find_model(const struct retort_run_result *result, const char *part,
                                      struct model *model)
 {
-    const char *path = model_path(result, part);
-    return path ? model_load(path, model) : RETORT_OK;
+    const struct retort_model_result *found = run_find_result(result, part);
+    return found ? model_load(found->path, model) : RETORT_OK;
 }
 
 static enum retort_status show_start(struct show *show, const struct retort_run_result *result)
 {
     struct model start = {0};
     const struct recipe *recipe = &show->experiment->recipe;
-    if (!show->gram || !show->taps.count || !model_path(result, "student"))
+    if (!show->gram || !show->taps.count || !run_find_result(result, "student"))
         return RETORT_OK;
     const struct part part =
         experiment_student(show->experiment, recipe->distill.generations - 1, NULL, 0);
@@ -580,14 +462,10 @@ static enum retort_status make_show(struct show *show, const struct retort_run_r
     return write_show(show);
 }
 
-enum retort_status exhibits_finish(struct exhibits *exhibits, const struct experiment *experiment,
-                                   const struct metrics *metrics,
-                                   const struct retort_run_result *result)
+enum retort_status exhibits_write(const struct experiment *experiment,
+                                  const struct retort_run_result *result)
 {
     struct show *show;
-    TRY(note_times(exhibits, metrics));
-    TRY(note_machine(exhibits, experiment));
-    TRY(note_data(exhibits, &experiment->dataset));
     TRY(memory_zeroed(1, sizeof(*show), (void **)&show));
     show->experiment = experiment;
     show->gram = gram_settings(experiment);
@@ -595,10 +473,4 @@ enum retort_status exhibits_finish(struct exhibits *exhibits, const struct exper
     arena_release(&show->arena);
     free(show);
     return status;
-}
-
-void exhibits_release(struct exhibits *exhibits)
-{
-    json_decref(exhibits->facts);
-    *exhibits = (struct exhibits){0};
 }

@@ -21,10 +21,13 @@ enum retort_status exhibits_evaluate(struct exhibits *exhibits, const struct exp
                                      const char *part, int batch, const struct model *model,
                                      struct evaluation *evaluation);
 
-/* When all parts are done: note times and machine, write exhibits.safetensors. */
-enum retort_status exhibits_finish(struct exhibits *exhibits, const struct experiment *experiment,
-                                   const struct metrics *metrics,
-                                   const struct retort_run_result *result);
+/* When all parts are done: note times, machine and data. */
+enum retort_status exhibits_note_run(struct exhibits *exhibits, const struct experiment *experiment,
+                                     const struct metrics *metrics);
+
+/* Write exhibits.safetensors. */
+enum retort_status exhibits_write(const struct experiment *experiment,
+                                  const struct retort_run_result *result);
 
 /* Accepts a zeroed struct. */
 void exhibits_release(struct exhibits *exhibits);

@@ -99,14 +99,6 @@ static enum retort_status run_seed(struct repeat *repeat, int seed)
 
 /* ---- the summary ---- */
 
-static const struct retort_model_result *find(const struct retort_run_result *run, const char *part)
-{
-    for (int i = 0; i < run->count; i++)
-        if (strcmp(run->models[i].part, part) == 0)
-            return &run->models[i];
-    return NULL;
-}
-
 static struct retort_spread spread_of(const double *numbers, int count)
 {
     struct retort_spread spread = {.count = count};
@@ -123,8 +115,8 @@ static void summarise(struct retort_repeat_result *result)
     double baseline[result->count], student[result->count], gain[result->count];
     int baselines = 0, students = 0, gains = 0;
     for (int i = 0; i < result->count; i++) {
-        const struct retort_model_result *b = find(&result->runs[i], "baseline"),
-                                         *s = find(&result->runs[i], "student");
+        const struct retort_model_result *b = run_find_result(&result->runs[i], "baseline"),
+                                         *s = run_find_result(&result->runs[i], "student");
         if (b)
             baseline[baselines++] = b->top1;
         if (s)
@@ -146,7 +138,8 @@ static void set_spread(json_t *object, const char *key, const struct retort_spre
 
 static json_t *run_object(const struct retort_run_result *run, int seed)
 {
-    const struct retort_model_result *b = find(run, "baseline"), *s = find(run, "student");
+    const struct retort_model_result *b = run_find_result(run, "baseline"),
+                                     *s = run_find_result(run, "student");
     json_t *object = json_pack("{s:i}", "seed", seed);
     if (b)
         json_object_set_new(object, "baseline", json_real(b->top1));

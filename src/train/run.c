@@ -268,8 +268,7 @@ static enum retort_status do_generations(struct run *run, const struct model *co
 static enum retort_status do_exhibits(struct run *run)
 {
     char text[512];
-    const enum retort_status status =
-        exhibits_finish(&run->exhibits, &run->experiment, &run->metrics, &run->result);
+    const enum retort_status status = exhibits_write(&run->experiment, &run->result);
     if (status == RETORT_OK || status == RETORT_MEMORY || status == RETORT_IO)
         return status;
     snprintf(text, sizeof(text), "the report will lack pictures: %.400s", retort_message());
@@ -292,6 +291,7 @@ static enum retort_status do_parts(struct run *run)
     if (experiment->recipe.student.baseline)
         TRY_DONE(do_student(run, &baseline, &plain));
     TRY_DONE(do_generations(run, teachers));
+    TRY_DONE(exhibits_note_run(&run->exhibits, experiment, &run->metrics));
     TRY_DONE(do_exhibits(run));
     status = run_write_summary(experiment->folder, &experiment->recipe, &run->result,
                                run->exhibits.facts);

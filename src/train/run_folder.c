@@ -107,8 +107,8 @@ static json_t *model_object(const struct retort_model_result *model, const json_
     return object;
 }
 
-static const struct retort_model_result *find(const struct retort_run_result *result,
-                                              const char *part)
+const struct retort_model_result *run_find_result(const struct retort_run_result *result,
+                                                  const char *part)
 {
     for (int i = 0; i < result->count; i++)
         if (strcmp(result->models[i].part, part) == 0)
@@ -128,9 +128,9 @@ static json_t *teachers(const struct retort_run_result *result, const json_t *mo
 enum retort_status run_write_summary(const char *folder, const struct recipe *recipe,
                                      const struct retort_run_result *result, const json_t *more)
 {
-    const struct retort_model_result *teacher = find(result, "teacher-1"),
-                                     *baseline = find(result, "baseline"),
-                                     *student = find(result, "student");
+    const struct retort_model_result *teacher = run_find_result(result, "teacher-1"),
+                                     *baseline = run_find_result(result, "baseline"),
+                                     *student = run_find_result(result, "student");
     json_t *summary = json_pack("{s:s, s:i, s:o, s:{s:s, s:s}}", "name", recipe->name, "seed",
                                 recipe->seed, "teachers", teachers(result, more), "versions",
                                 "retort", RETORT_VERSION, "onednn", dnn_version());

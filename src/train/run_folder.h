@@ -21,6 +21,10 @@ enum retort_status run_begin_folder(const char *folder, const struct recipe *rec
 /* Say that this process works there, until lock_release. RETORT_INVALID: another one does. */
 enum retort_status run_lock_folder(const char *folder, struct lock *lock);
 
+/* The result of a part; NULL: there is none. */
+const struct retort_model_result *run_find_result(const struct retort_run_result *result,
+                                                  const char *part);
+
 /* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "student": {...},
  * "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of student over
  * baseline. more: {"run": {...}, "teacher-1": {...}, ...}: what is added to the summary and to its

@@ -144,6 +144,17 @@ static enum retort_status find_maps(struct trainer *trainer, struct executor *ex
     return RETORT_OK;
 }
 
+static bool is_named(const struct parameter *parameter, const char *word)
+{
+    if (strcmp(word, "all") == 0)
+        return true;
+    if (strcmp(word, "student") == 0)
+        return !adapter_owns(parameter);
+    if (strcmp(word, "adapters") == 0)
+        return adapter_owns(parameter);
+    return strncmp(word, parameter->name, strlen(word)) == 0;
+}
+
 /* What is trained: every parameter that one of the words names. */
 static enum retort_status find_frozen(struct trainer *trainer, const bool **frozen)
 {
@@ -161,10 +172,7 @@ static enum retort_status find_frozen(struct trainer *trainer, const bool **froz
         const char *word = moves->items[k];
         bool found = false;
         for (int i = 0; i < graph->parameter_count; i++) {
-            const struct parameter *parameter = &graph->parameters[i];
-            if (strcmp(word, "all") && (strcmp(word, "student") || adapter_owns(parameter)) &&
-                (strcmp(word, "adapters") || !adapter_owns(parameter)) &&
-                strncmp(word, parameter->name, strlen(word)))
+            if (!is_named(&graph->parameters[i], word))
                 continue;
             still[i] = false;
             found = true;
