@@ -41,8 +41,11 @@ static void print_help(FILE *out)
                  "Makes image classifiers small by knowledge distillation.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->help);
-    fprintf(out, "\n`retort COMMAND --help` tells the arguments of a command.\n"
-                 "Exit code: 0 done, 1 failed, 2 wrong usage.\n");
+    fprintf(
+        out,
+        "\n`retort COMMAND --help` tells the arguments of a command.\n"
+        "Exit code: 0 done, 1 failed, 2 wrong usage; 130 or 143 interrupted (SIGINT, SIGTERM),\n"
+        "the state saved.\n");
 }
 
 static int run_command(int argc, char **argv)

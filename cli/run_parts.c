@@ -32,7 +32,8 @@ enum {
     OPTION_JSON,
     OPTION_FORCE,
     OPTION_REPEAT,
-    OPTION_NO_REPORT
+    OPTION_NO_REPORT,
+    OPTION_SAVE_EVERY
 };
 
 static const struct argp_option rows[] = {
@@ -42,7 +43,11 @@ static const struct argp_option rows[] = {
     {"resume", OPTION_RESUME, NULL, 0, "go on with what the folder holds", 0},
     {"repeat", OPTION_REPEAT, "N", 0,
      "run seeds 1 to N, each in a folder of its own, and print means and deviations", 0},
-    {"force", OPTION_FORCE, NULL, 0, "teach also with teachers that know nothing", 0},
+    {"save-every", OPTION_SAVE_EVERY, "MINUTES", 0,
+     "save the state of training so often, besides at the ends of epochs (5)", 0},
+    {"force", OPTION_FORCE, NULL, 0,
+     "teach also with teachers that know nothing; resume also with another recipe or other data",
+     0},
     {"dry-run", OPTION_DRY_RUN, NULL, 0,
      "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
@@ -51,6 +56,15 @@ static const struct argp_option rows[] = {
      0},
     {0},
 };
+
+static double option_minutes(struct argp_state *state, const char *text)
+{
+    char *end;
+    const double minutes = strtod(text, &end);
+    if (end == text || *end || !(minutes > 0 && minutes <= 1e6))
+        argp_error(state, "--save-every: %s found, minutes from above 0 to 1000000 wanted", text);
+    return minutes;
+}
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
@@ -69,6 +83,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_REPEAT:
         options->repeat = option_number(state, "--repeat", text, 1, 1000);
+        return 0;
+    case OPTION_SAVE_EVERY:
+        options->run.save_minutes = option_minutes(state, text);
         return 0;
     case OPTION_FORCE:
         options->run.force = true;
@@ -212,6 +229,38 @@ static int write_report(const struct options *options, const char *folder)
     return EXIT_OK;
 }
 
+/* ---- stopping ---- */
+
+static volatile sig_atomic_t stop_asked; /* the signal's number */
+
+static void ask_to_stop(int number)
+{
+    stop_asked = number;
+}
+
+/* The first interrupt ends the run after the step that is going on; the second one kills. The exit
+ * code is the shell's for a process that the signal ended: 130 or 143. */
+static void catch_interrupts(void)
+{
+    const struct sigaction action = {.sa_handler = ask_to_stop,
+                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int on_progress(void *context, const struct retort_progress *event)
+{
+    progress_listen(context, event);
+    return stop_asked != 0;
+}
+
+/* The run did not come to its end. */
+static int report_end(enum retort_status status)
+{
+    const int code = report_failure();
+    return status == RETORT_STOPPED && stop_asked ? 128 + stop_asked : code;
+}
+
 /* ---- all of it ---- */
 
 static int repeat_run(const struct options *options)
@@ -220,7 +269,7 @@ static int repeat_run(const struct options *options)
     const enum retort_status status = retort_repeat(&options->run, options->repeat, &result);
     progress_end(options->run.context);
     if (status != RETORT_OK)
-        return report_failure();
+        return report_end(status);
     int code = EXIT_OK;
     if (options->json)
         code = print_file(result.folder, "repeat.json");
@@ -238,7 +287,7 @@ static int single_run(const struct options *options)
     const enum retort_status status = retort_run(&options->run, &result);
     progress_end(options->run.context);
     if (status != RETORT_OK)
-        return report_failure();
+        return report_end(status);
     int code = EXIT_OK;
     if (options->json)
         code = print_file(result.folder, "run.json");
@@ -248,31 +297,6 @@ static int single_run(const struct options *options)
         code = write_report(options, result.folder);
     retort_run_release(&result);
     return code;
-}
-
-/* ---- stopping ---- */
-
-static volatile sig_atomic_t stop_asked;
-
-static void ask_to_stop(int number)
-{
-    (void)number;
-    stop_asked = 1;
-}
-
-/* The first interrupt ends the run after the step that is going on; the second one kills. */
-static void catch_interrupts(void)
-{
-    const struct sigaction action = {.sa_handler = ask_to_stop,
-                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-static int on_progress(void *context, const struct retort_progress *event)
-{
-    progress_listen(context, event);
-    return stop_asked;
 }
 
 int run_parts(int argc, char **argv, const char *doc, unsigned parts)

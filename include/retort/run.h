@@ -7,7 +7,8 @@
  *   generation-1.safetensors ...
  *   metrics.jsonl         one object per epoch and part
  *   run.json              the summary
- *   state/                where an interrupted run goes on, written every epoch */
+ *   state/                where an interrupted run goes on: current.safetensors and the one before
+ *                         it, previous.safetensors; data.json: which images the run began with */
 #ifndef RETORT_RUN_H
 #define RETORT_RUN_H
 
@@ -45,8 +46,8 @@ struct retort_progress {
         val_top1; /* with RETORT_EPOCH: percent of the images held out; below 0: there are none */
 };
 
-/* Called on the caller's thread. Anything but 0 stops the run after this step (RETORT_STOPPED);
- * what the last finished epoch saved stays. */
+/* Called on the caller's thread. Anything but 0 stops the run after this step, whose state is saved
+ * (RETORT_STOPPED). */
 typedef int retort_listener(void *context, const struct retort_progress *progress);
 
 enum retort_parts {
@@ -64,7 +65,9 @@ struct retort_run_options {
     unsigned parts;     /* of enum retort_parts; 0: all. A part that is not asked for must be there
                            already     when another one needs it */
     bool resume; /* go on with what the folder holds; otherwise a folder with a run is refused */
-    bool force;  /* teach also with teachers that know nothing */
+    bool force;  /* teach also with teachers that know nothing; resume also with another recipe or
+                    other data than the run began with */
+    double save_minutes;       /* between two states, beside those at the ends of epochs; 0: 5 */
     retort_listener *listener; /* may be NULL */
     void *context;
 };

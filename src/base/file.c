@@ -1,6 +1,7 @@
 /* file.c - read whole files; write them so that they appear whole or not at all. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -88,6 +89,41 @@ static enum retort_status sync_folder(const char *path)
     close(descriptor);
     /* Some file systems cannot sync a folder and say EINVAL: nothing more can be done there. */
     return failed && errno != EINVAL ? fail_system("sync the folder of", path) : RETORT_OK;
+}
+
+enum retort_status file_rename(const char *from, const char *to)
+{
+    if (rename(from, to))
+        return fail_system("replace", to);
+    return sync_folder(to);
+}
+
+/* "NAME.PID.tmp", as file_begin makes it. */
+static bool is_left_over(const char *name)
+{
+    const char *end = strrchr(name, '.');
+    if (!end || strcmp(end, ".tmp") || end == name)
+        return false;
+    const char *digits = end;
+    while (digits > name && digits[-1] >= '0' && digits[-1] <= '9')
+        digits--;
+    return digits < end && digits > name && digits[-1] == '.';
+}
+
+enum retort_status file_sweep(const char *folder)
+{
+    DIR *entries = opendir(folder);
+    if (!entries)
+        return errno == ENOENT ? RETORT_OK : fail_system("read the folder", folder);
+    enum retort_status status = RETORT_OK;
+    for (struct dirent *entry; status == RETORT_OK && (entry = readdir(entries));)
+        if (is_left_over(entry->d_name)) {
+            char *path = file_join(folder, entry->d_name);
+            status = path ? file_remove(path) : fail(RETORT_MEMORY, "%s: out of memory", folder);
+            free(path);
+        }
+    closedir(entries);
+    return status;
 }
 
 enum retort_status file_commit(struct file_writer *writer)

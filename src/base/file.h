@@ -35,6 +35,12 @@ void file_abandon(struct file_writer *writer);
 /* Make a folder and its parents; an existing folder is fine. */
 enum retort_status file_make_folder(const char *path);
 
+/* Give a file another name in the same folder, in place of what has that name, on the disk too. */
+enum retort_status file_rename(const char *from, const char *to);
+
+/* Remove what writers that were killed left in a folder. Nobody may be writing there. */
+enum retort_status file_sweep(const char *folder);
+
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 /* Remove a file; one that is not there is fine. */

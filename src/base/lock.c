@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static bool is_still_there(const char *path, int descriptor)
+{
+    struct stat named, open;
+    return stat(path, &named) == 0 && fstat(descriptor, &open) == 0 &&
+           named.st_ino == open.st_ino && named.st_dev == open.st_dev;
+}
 
 enum retort_status lock_take(const char *path, struct lock *lock, bool *taken)
 {
@@ -21,6 +29,12 @@ enum retort_status lock_take(const char *path, struct lock *lock, bool *taken)
     *taken = flock(descriptor, LOCK_EX | LOCK_NB) == 0;
     if (!*taken && errno != EWOULDBLOCK)
         *taken = true; /* a file system without locks: go on without */
+    else if (*taken && !is_still_there(path, descriptor)) {
+        /* Whoever held it removed the file in between: a lock on that keeps nobody out. */
+        close(descriptor);
+        free(name);
+        return lock_take(path, lock, taken);
+    }
     if (*taken) {
         *lock = (struct lock){name, descriptor};
         return RETORT_OK;

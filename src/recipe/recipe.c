@@ -21,6 +21,7 @@ static const char *const borders[] = {"reflect", "zero", NULL};
 static const char *const budgets[] = {"quick", "full", NULL};
 static const char *const schedules[] = {"auto", "one-cycle", "step", "constant", NULL};
 static const char *const decay_scopes[] = {"all", "weights", NULL};
+static const char *const not_finite[] = {"stop", "skip", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
 
 static const struct setting data_rows[] = {
@@ -100,6 +101,10 @@ static const struct setting train_rows[] = {
      .help = "step: percent of the epochs after which the rate is multiplied by gamma"},
     {"gamma", SETTING_NUMBER, offsetof(struct recipe_train, gamma), .low = 0, .high = 1,
      .fallback = "0.1", .help = "step: the factor at each milestone"},
+    {"not_finite", SETTING_CHOICE, offsetof(struct recipe_train, not_finite), .choices = not_finite,
+     .fallback = "stop",
+     .help = "a loss or gradient that is infinite or no number stops the run, or its step changes "
+             "nothing and is counted; 50 in a row stop the run all the same"},
 };
 static const struct setting_table train_settings =
     SETTING_TABLE("train", struct recipe_train, train_rows);

@@ -40,6 +40,8 @@ struct recipe_data {
 
 enum border { BORDER_REFLECT, BORDER_ZERO };
 
+enum not_finite { NOT_FINITE_STOP, NOT_FINITE_SKIP };
+
 /* How a network is trained. After recipe_load every field is resolved: 0 or auto no longer occur.
  */
 struct recipe_train {
@@ -56,6 +58,7 @@ struct recipe_train {
                       0 */
     struct int_list milestones; /* step: percent of the epochs at which lr is multiplied by gamma */
     double gamma;
+    int not_finite; /* enum not_finite: what a loss or gradient that is no number does */
 };
 
 struct recipe_teacher {

@@ -225,7 +225,8 @@ static void step(const struct bench *bench, struct session *session)
         .images = bench->images, .labels = bench->labels, .rate = 1e-4};
     struct objective_value value;
     train_step_forward(&step, &moment, &value);
-    train_step_backward(&step, &moment);
+    enum step_end end;
+    train_step_backward(&step, &moment, &end);
 }
 
 static int by_value(const void *a, const void *b)

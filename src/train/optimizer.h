@@ -24,7 +24,11 @@ enum retort_status optimizer_create(const struct executor *executor, const struc
 /* Accepts a zeroed struct. */
 void optimizer_release(struct optimizer *optimizer);
 
-/* One step with the gradients that lie in the view. Does not allocate. */
-void optimizer_step(struct optimizer *optimizer, double lr);
+/* One step with the gradients that lie in the view. Does not allocate. False: a weight became
+ * infinite or no number. */
+bool optimizer_step(struct optimizer *optimizer, double lr);
+
+/* Are all gradients of the view numbers? */
+bool optimizer_gradients_finite(const struct optimizer *optimizer);
 
 #endif

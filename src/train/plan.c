@@ -37,7 +37,7 @@ static enum retort_status time_steps(struct trainer *trainer, double *seconds)
 {
     struct timing timing = {0};
     struct training_report report;
-    enum retort_status status = trainer_epoch(trainer, 0, on_step, &timing, &report);
+    enum retort_status status = trainer_epoch(trainer, 0, NULL, on_step, &timing, &report);
     if (status != RETORT_OK && !timing.enough)
         return status;
     *seconds =

@@ -320,6 +320,19 @@ static enum retort_status check_teachers(const struct run *run)
     return RETORT_OK;
 }
 
+/* What the folder holds must have come from this recipe and these images, unless the user insists;
+ * then the differences are told. */
+static enum retort_status check_folder(const struct run *run)
+{
+    const struct experiment *experiment = &run->experiment;
+    const enum retort_status status = run_check_folder(experiment->folder, &experiment->recipe,
+                                                       &experiment->dataset, run->options->resume);
+    if (status != RETORT_INVALID || !run->options->resume || !run->options->force)
+        return status;
+    struct retort_progress note = {.kind = RETORT_NOTE, .part = "run", .text = retort_message()};
+    return run_tell(run, &note);
+}
+
 enum retort_status retort_run(const struct retort_run_options *options,
                               struct retort_run_result *result)
 {
@@ -327,11 +340,12 @@ enum retort_status retort_run(const struct retort_run_options *options,
     struct experiment *experiment = &run.experiment;
     enum retort_status status;
     TRY_DONE(experiment_open(options, experiment));
-    TRY_DONE(run_check_folder(experiment->folder, &experiment->recipe, options->resume));
+    TRY_DONE(check_folder(&run));
     TRY_DONE(check_teachers(&run));
     TRY_DONE(experiment_try(experiment, NULL, NULL));
-    TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
+    TRY_DONE(run_make_folder(experiment->folder));
     TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
+    TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe, &experiment->dataset));
     TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
     TRY_DONE(do_parts(&run));

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/lock.h"
+#include "data/dataset.h"
 #include "recipe/recipe.h"
 #include "retort/run.h"
 
@@ -12,11 +13,19 @@
 char *run_file(const char *folder, const char *name, const char *suffix);
 
 /* May the run begin there? A folder that holds a run already is refused, unless resume: then its
- * recipe must be this one. Writes nothing. */
-enum retort_status run_check_folder(const char *folder, const struct recipe *recipe, bool resume);
+ * recipe must be this one, and the images those that it began with; RETORT_INVALID tells the
+ * differences. Writes nothing. */
+enum retort_status run_check_folder(const char *folder, const struct recipe *recipe,
+                                    const struct dataset *dataset, bool resume);
 
-/* Make the folder and write recipe.yaml, unless they are there. */
-enum retort_status run_begin_folder(const char *folder, const struct recipe *recipe);
+/* Make the folder, with its state/. */
+enum retort_status run_make_folder(const char *folder);
+
+/* Write recipe.yaml and state/data.json, unless they say the same already; another recipe that is
+ * there is kept as recipe.1.yaml, recipe.2.yaml, ... Removes what a killed run left half-written.
+ * The folder must be locked. */
+enum retort_status run_begin_folder(const char *folder, const struct recipe *recipe,
+                                    const struct dataset *dataset);
 
 /* Say that this process works there, until lock_release. RETORT_INVALID: another one does. */
 enum retort_status run_lock_folder(const char *folder, struct lock *lock);

@@ -1,19 +1,19 @@
 /* state.c - save and restore a part of a run. */
 #include "train/state.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/safetensors.h"
 
 #define STATE_FORMAT "retort.state"
-
-static char *state_path(const char *folder)
-{
-    return file_join(folder, "state/current.safetensors");
-}
+#define CURRENT      "state/current.safetensors"
+#define PREVIOUS     "state/previous.safetensors"
+#define NEXT         "state/next.safetensors"
 
 enum retort_status velocity_create(const struct graph *graph, float ***velocity)
 {
@@ -84,20 +84,107 @@ static enum retort_status list_tensors(struct arena *arena, struct model *const 
     return RETORT_OK;
 }
 
-static enum retort_status write_state(const char *path, const char *part, int stage, int epochs,
-                                      struct model *const *models, float **const *velocities,
-                                      int count)
+/* ---- the means of an epoch that goes on ---- */
+
+static json_t *means_json(const struct training_report *report)
+{
+    json_t *losses = json_object();
+    for (int kind = 0; losses && kind < LOSS_COUNT; kind++)
+        json_object_set_new(losses, loss_of((enum loss_kind)kind)->name,
+                            json_pack("[f, f, f, f]", report->value.raw[kind],
+                                      report->value.weighted[kind], report->norms.logits[kind],
+                                      report->norms.taps[kind]));
+    return json_pack("{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "step",
+                     (json_int_t)report->step, "steps", (json_int_t)report->steps, "skipped",
+                     (json_int_t)report->skipped, "images", (json_int_t)report->images, "measured",
+                     report->measured, "loss", report->value.total, "accuracy", report->accuracy,
+                     "rate", report->rate, "seconds", report->seconds, "waited", report->waited,
+                     "losses", losses);
+}
+
+static bool means_parse(const char *text, int epoch, struct training_report *report)
+{
+    json_t *means = json_loads(text, 0, NULL);
+    json_int_t step = 0, steps = 0, skipped = 0, images = 0;
+    struct training_report made = {.epoch = epoch, .val_top1 = -1};
+    bool good =
+        json_unpack(means, "{s:I, s:I, s:I, s:I, s:i, s:F, s:F, s:F, s:F, s:F}", "step", &step,
+                    "steps", &steps, "skipped", &skipped, "images", &images, "measured",
+                    &made.measured, "loss", &made.value.total, "accuracy", &made.accuracy, "rate",
+                    &made.rate, "seconds", &made.seconds, "waited", &made.waited) == 0;
+    for (int kind = 0; good && kind < LOSS_COUNT; kind++) {
+        json_t *loss =
+            json_object_get(json_object_get(means, "losses"), loss_of((enum loss_kind)kind)->name);
+        good = !loss ||
+               json_unpack(loss, "[F, F, F, F]", &made.value.raw[kind], &made.value.weighted[kind],
+                           &made.norms.logits[kind], &made.norms.taps[kind]) == 0;
+    }
+    made.step = (long)step;
+    made.steps = (long)steps;
+    made.skipped = (long)skipped;
+    made.images = (long)images;
+    *report = made;
+    json_decref(means);
+    return good && step > 0 && step <= steps && skipped >= 0 && skipped <= step;
+}
+
+/* ---- writing ---- */
+
+/* Of everything that is in the file but the checksum itself. */
+static enum retort_status find_checksum(const struct safetensor *tensors, int count,
+                                        const json_t *metadata, char text[17])
+{
+    uint64_t hash = HASH_START;
+    json_t *rest = json_deep_copy(metadata);
+    json_object_del(rest, "checksum");
+    char *words = rest ? json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(rest);
+    if (!words)
+        return fail(RETORT_MEMORY, "out of memory for the state");
+    hash = hash_bytes(hash, words, strlen(words));
+    free(words);
+    for (int i = 0; i < count; i++) {
+        hash = hash_bytes(hash, tensors[i].name, strlen(tensors[i].name));
+        hash = hash_bytes(hash, &tensors[i].type, sizeof(tensors[i].type));
+        hash = hash_bytes(hash, tensors[i].dims, (size_t)tensors[i].rank * sizeof(int64_t));
+        hash = hash_bytes(hash, tensors[i].data, tensors[i].bytes);
+    }
+    snprintf(text, 17, "%016" PRIx64, hash);
+    return RETORT_OK;
+}
+
+static json_t *metadata_of(const char *part, const struct state_place *place, const char *network)
+{
+    json_t *metadata = json_pack("{s:s, s:s, s:o, s:o, s:s}", "format", STATE_FORMAT, "part", part,
+                                 "stage", json_sprintf("%d", place->stage), "epochs",
+                                 json_sprintf("%d", place->epochs), "network", network);
+    json_t *means = place->report.step > 0 ? means_json(&place->report) : NULL;
+    char *text = means ? json_dumps(means, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(means);
+    if (metadata && place->report.step > 0 &&
+        (!text || json_object_set_new(metadata, "epoch", json_string(text)))) {
+        json_decref(metadata);
+        metadata = NULL;
+    }
+    free(text);
+    return metadata;
+}
+
+static enum retort_status write_state(const char *path, const char *part,
+                                      const struct state_place *place, struct model *const *models,
+                                      float **const *velocities, int count)
 {
     struct arena arena = {0};
     struct safetensor *tensors;
     enum retort_status status;
     int tensor_count;
-    json_t *metadata = NULL;
-    TRY_DONE(list_tensors(&arena, models, velocities, count, &tensors, &tensor_count));
-    metadata = json_pack("{s:s, s:s, s:o, s:o, s:s}", "format", STATE_FORMAT, "part", part, "stage",
-                         json_sprintf("%d", stage), "epochs", json_sprintf("%d", epochs), "network",
-                         models[0]->graph.network);
+    char checksum[17];
+    json_t *metadata = metadata_of(part, place, models[0]->graph.network);
     if (!metadata)
+        TRY_DONE(fail(RETORT_MEMORY, "%s: out of memory", path));
+    TRY_DONE(list_tensors(&arena, models, velocities, count, &tensors, &tensor_count));
+    TRY_DONE(find_checksum(tensors, tensor_count, metadata, checksum));
+    if (json_object_set_new(metadata, "checksum", json_string(checksum)))
         TRY_DONE(fail(RETORT_MEMORY, "%s: out of memory", path));
     status = safetensors_write(path, tensors, tensor_count, metadata);
 done:
@@ -106,10 +193,27 @@ done:
     return status;
 }
 
-enum retort_status state_save(const char *folder, const char *part, int stage, int epochs,
+/* next becomes current, and current previous: at every moment one of them is whole. */
+static enum retort_status move_up(const char *folder)
+{
+    char *next = file_join(folder, NEXT), *current = file_join(folder, CURRENT),
+         *previous = file_join(folder, PREVIOUS);
+    enum retort_status status =
+        next && current && previous ? RETORT_OK : fail(RETORT_MEMORY, "out of memory");
+    if (status == RETORT_OK && file_exists(current))
+        status = file_rename(current, previous);
+    if (status == RETORT_OK)
+        status = file_rename(next, current);
+    free(next);
+    free(current);
+    free(previous);
+    return status;
+}
+
+enum retort_status state_save(const char *folder, const char *part, const struct state_place *place,
                               struct trainer *trainer, struct model *const *models, int count)
 {
-    char *path = state_path(folder), *below = file_join(folder, "state");
+    char *path = file_join(folder, NEXT), *below = file_join(folder, "state");
     float **velocities[MOST_PEERS] = {0};
     enum retort_status status = RETORT_OK;
     if (!path || !below)
@@ -120,7 +224,8 @@ enum retort_status state_save(const char *folder, const char *part, int stage, i
         TRY_DONE(velocity_create(&models[i]->graph, &velocities[i]));
         TRY_DONE(trainer_get_velocity(trainer, i, velocities[i]));
     }
-    status = write_state(path, part, stage, epochs, models, velocities, count);
+    TRY_DONE(write_state(path, part, place, models, velocities, count));
+    status = move_up(folder);
 done:
     for (int i = 0; i < count; i++)
         velocity_destroy(velocities[i]);
@@ -128,6 +233,8 @@ done:
     free(below);
     return status;
 }
+
+/* ---- reading ---- */
 
 static enum retort_status take(const struct safetensors *file, const char *path, const char *prefix,
                                const struct parameter *parameter, float *target)
@@ -152,35 +259,75 @@ static long number_of(const struct safetensors *file, const char *key)
     return end && !*end && number >= 0 && number <= 1000000 ? number : -1;
 }
 
+/* Whole, and a state. */
 static enum retort_status open_state(const char *path, struct safetensors *file)
 {
+    char checksum[17];
     TRY(safetensors_read(path, file));
-    const char *format = safetensors_metadata(file, "format");
-    if (format && strcmp(format, STATE_FORMAT) == 0 && safetensors_metadata(file, "part") &&
-        safetensors_metadata(file, "network") && number_of(file, "stage") >= 0 &&
-        number_of(file, "epochs") >= 0)
-        return RETORT_OK;
-    safetensors_release(file);
-    return fail(RETORT_FORMAT, "%s: not a saved state of a run", path);
+    const char *format = safetensors_metadata(file, "format"),
+               *there = safetensors_metadata(file, "checksum");
+    enum retort_status status = find_checksum(file->tensors, file->count, file->metadata, checksum);
+    if (status == RETORT_OK && (!format || strcmp(format, STATE_FORMAT) != 0))
+        status = fail(RETORT_FORMAT, "%s: not a saved state of a run", path);
+    if (status == RETORT_OK && (!there || strcmp(there, checksum) != 0))
+        status = fail(RETORT_FORMAT, "%s: damaged: checksum %s, %s was written", path, checksum,
+                      there ? there : "none");
+    if (status == RETORT_OK &&
+        (!safetensors_metadata(file, "part") || !safetensors_metadata(file, "network") ||
+         number_of(file, "stage") < 0 || number_of(file, "epochs") < 0))
+        status = fail(RETORT_FORMAT, "%s: not a saved state of a run", path);
+    if (status != RETORT_OK)
+        safetensors_release(file);
+    return status;
 }
 
-enum retort_status state_find(const char *folder, const char *part, int *stage, int *epochs)
+/* Where the part stands by the state of this name. */
+static enum retort_status find_in(const char *folder, const char *name, const char *part,
+                                  struct state_place *place)
 {
     struct safetensors file = {0};
-    char *path = state_path(folder);
-    enum retort_status status = RETORT_OK;
-    *stage = *epochs = 0;
+    char *path = file_join(folder, name);
     if (!path)
         return fail(RETORT_MEMORY, "out of memory for the state");
-    if (file_exists(path))
-        status = open_state(path, &file);
-    if (status == RETORT_OK && file_exists(path) &&
+    enum retort_status status = file_exists(path) ? open_state(path, &file) : RETORT_OK;
+    if (status == RETORT_OK && file.metadata &&
         strcmp(safetensors_metadata(&file, "part"), part) == 0) {
-        *stage = (int)number_of(&file, "stage");
-        *epochs = (int)number_of(&file, "epochs");
+        const char *epoch = safetensors_metadata(&file, "epoch");
+        place->stage = (int)number_of(&file, "stage");
+        place->epochs = (int)number_of(&file, "epochs");
+        if (epoch && !means_parse(epoch, place->epochs, &place->report))
+            status = fail(RETORT_FORMAT, "%s: epoch: %s found", path, epoch);
     }
     safetensors_release(&file);
     free(path);
+    return status;
+}
+
+static bool is_there(const char *folder, const char *name)
+{
+    char *path = file_join(folder, name);
+    const bool there = path && file_exists(path);
+    free(path);
+    return there;
+}
+
+enum retort_status state_find(const char *folder, const char *part, struct state_place *place)
+{
+    char first[256];
+    const bool current = is_there(folder, CURRENT), previous = is_there(folder, PREVIOUS);
+    *place = (struct state_place){0};
+    enum retort_status status = current ? find_in(folder, CURRENT, part, place) : RETORT_OK;
+    if (!previous || (current && status != RETORT_FORMAT))
+        return status;
+    snprintf(first, sizeof(first), "%s", current ? retort_message() : "");
+    *place = (struct state_place){0};
+    status = find_in(folder, PREVIOUS, part, place);
+    place->previous = true;
+    if (status == RETORT_FORMAT && current) {
+        char second[256];
+        snprintf(second, sizeof(second), "%s", retort_message());
+        return fail(status, "%s; %s", first, second);
+    }
     return status;
 }
 
@@ -207,12 +354,12 @@ static enum retort_status read_models(const struct safetensors *file, const char
     return RETORT_OK;
 }
 
-enum retort_status state_load(const char *folder, struct model *const *models,
-                              float **const *velocities, int count)
+enum retort_status state_load(const char *folder, const struct state_place *place,
+                              struct model *const *models, float **const *velocities, int count)
 {
     struct safetensors file = {0};
     struct arena arena = {0};
-    char *path = state_path(folder);
+    char *path = file_join(folder, place->previous ? PREVIOUS : CURRENT);
     if (!path)
         return fail(RETORT_MEMORY, "out of memory for the state");
     enum retort_status status = open_state(path, &file);
@@ -226,10 +373,10 @@ enum retort_status state_load(const char *folder, struct model *const *models,
 
 enum retort_status state_remove(const char *folder)
 {
-    static const char *const names[] = {"state/current.safetensors", "state/teachers.cache",
+    static const char *const names[] = {NEXT, PREVIOUS, CURRENT, "state/teachers.cache",
                                         "state/maps.cache"};
     enum retort_status status = RETORT_OK;
-    for (int i = 0; i < 3 && status == RETORT_OK; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && status == RETORT_OK; i++) {
         char *path = file_join(folder, names[i]);
         status = path ? file_remove(path) : fail(RETORT_MEMORY, "out of memory for the state");
         free(path);

@@ -228,8 +228,20 @@ static void backward_balanced(const struct step_student *student, const struct s
         view->gradients[i] = student->task[i] + factor * view->gradients[i];
 }
 
+static enum step_end update_all(const struct train_step *step, double rate)
+{
+    bool finite = true;
+    for (int i = 0; i < step->student_count && step->skips; i++)
+        finite &= optimizer_gradients_finite(step->students[i].optimizer);
+    if (!finite)
+        return STEP_SKIPPED;
+    for (int i = 0; i < step->student_count; i++)
+        finite &= optimizer_step(step->students[i].optimizer, rate);
+    return finite ? STEP_DONE : STEP_BROKEN;
+}
+
 enum retort_status train_step_backward(const struct train_step *step,
-                                       const struct step_moment *moment)
+                                       const struct step_moment *moment, enum step_end *end)
 {
     for (int i = 0; i < step->student_count; i++) {
         struct step_student *student = &step->students[i];
@@ -237,8 +249,8 @@ enum retort_status train_step_backward(const struct train_step *step,
             backward_balanced(student, moment);
         else
             executor_backward(student->executor);
-        optimizer_step(student->optimizer, moment->rate);
     }
+    *end = update_all(step, moment->rate);
     for (int i = 0; i < step->teacher_count; i++)
         TRY(executor_status(step->teachers[i].executor));
     for (int i = 0; i < step->student_count; i++)

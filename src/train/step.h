@@ -44,6 +44,7 @@ struct train_step {
     float *cached;   /* [tmp] (n, classes) */
     bool maps;       /* does any loss look at a teacher's maps? */
     uint64_t seed;   /* of the ensemble's draws */
+    bool skips;      /* leave weights as they are when a gradient is not finite */
 };
 
 /* Where a step stands. */
@@ -69,8 +70,15 @@ void train_step_measure(const struct train_step *step, const struct step_moment 
  * not. To be called before train_step_forward. */
 enum retort_status train_step_check_cache(const struct train_step *step,
                                           const struct step_moment *moment);
+/* How a step ended. */
+enum step_end {
+    STEP_DONE,
+    STEP_SKIPPED, /* some gradient is infinite or no number: weights and velocity are as before */
+    STEP_BROKEN   /* some weight became infinite or no number */
+};
+
 /* From there to the new weights. The status is the executors'. */
 enum retort_status train_step_backward(const struct train_step *step,
-                                       const struct step_moment *moment);
+                                       const struct step_moment *moment, enum step_end *end);
 
 #endif

@@ -60,8 +60,10 @@ bool trainer_pair(const struct trainer *trainer, int index, const char *names[2]
 struct training_report {
     int epoch;                    /* of the stage */
     long step, steps;             /* of this epoch */
+    long skipped;                 /* of them without effect, see recipe_train.not_finite */
     struct objective_value value; /* means over the epoch so far */
     struct objective_norms norms; /* means over a few steps of the epoch */
+    int measured;                 /* steps that norms are means of */
     double accuracy;              /* percent of training images right so far, as augmented */
     double rate;                  /* learning rate of the last step */
     double seconds, waited;       /* since the epoch began; of it waiting for data */
@@ -78,8 +80,11 @@ static inline double training_waited_percent(const struct training_report *repor
 /* Called after every step; anything but RETORT_OK stops the epoch and is handed on. */
 typedef enum retort_status training_listener(void *context, const struct training_report *report);
 
-/* Train one epoch, the first is 0. listener may be NULL. */
-enum retort_status trainer_epoch(struct trainer *trainer, int epoch, training_listener *listener,
+/* Train one epoch, the first is 0. begun: what a listener was told of the same epoch when it was
+ * left, to go on after that step; NULL: from its beginning. listener may be NULL. A loss, gradient
+ * or weight that is infinite or no number is RETORT_BACKEND. */
+enum retort_status trainer_epoch(struct trainer *trainer, int epoch,
+                                 const struct training_report *begun, training_listener *listener,
                                  void *context, struct training_report *report);
 
 /* Write the networks' numbers into setup.models. */

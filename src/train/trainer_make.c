@@ -391,6 +391,16 @@ static enum retort_status make_objectives(struct trainer *trainer)
     return RETORT_OK;
 }
 
+static enum retort_status make_statistics(struct trainer *trainer)
+{
+    size_t count, all = 0;
+    for (int i = 0; i < trainer->setup.model_count; i++) {
+        executor_statistics(trainer->students[i].executor, &count);
+        all += count;
+    }
+    return arena_take(&trainer->arena, all * sizeof(float) + 1, (void **)&trainer->statistics);
+}
+
 enum retort_status trainer_check(const struct trainer_setup *setup)
 {
     for (int i = 0; i < setup->model_count; i++)
@@ -407,7 +417,8 @@ enum retort_status trainer_build(struct trainer *trainer)
     trainer->step = (struct train_step){.student_count = setup->model_count,
                                         .n = setup->train->batch,
                                         .classes = setup->models[0]->graph.classes,
-                                        .seed = setup->seed};
+                                        .seed = setup->seed,
+                                        .skips = setup->train->not_finite == NOT_FINITE_SKIP};
     trainer->step.ensemble =
         setup->ensemble ? *setup->ensemble : (struct ensemble){.rule = ENSEMBLE_MEAN};
     TRY(make_places(trainer));
@@ -418,7 +429,7 @@ enum retort_status trainer_build(struct trainer *trainer)
     TRY(find_frozen(trainer, &frozen));
     for (int i = 0; i < setup->model_count; i++)
         TRY(make_student(trainer, i, frozen));
-    return RETORT_OK;
+    return trainer->step.skips ? make_statistics(trainer) : RETORT_OK;
 }
 
 /* ---- adapters ---- */

@@ -26,6 +26,8 @@ struct trainer {
     uint64_t *teacher_hashes;
     bool unchecked;    /* the cache held rows when it was opened, and nobody has compared them */
     void **workspaces; /* of the students; the first one is the teachers' too */
+    float *statistics; /* of the students, from before the step; NULL: no step is skipped */
+    int skipped;       /* steps in a row */
 };
 
 /* Do networks and data belong together? */

@@ -54,7 +54,7 @@ expect 0 'file ' inspect "$folder/run/student.safetensors"
 # ---- again, and in parts ----
 
 expect 1 'holds a run already' run "$folder/r.yaml" --out "$folder/run"
-expect 1 'another recipe' run "$folder/r.yaml" --out "$folder/run" --resume --set seed=9
+expect 1 'another recipe: seed: 1 there, 9 here' run "$folder/r.yaml" --out "$folder/run" --resume --set seed=9
 expect 0 '"gain"' run "$folder/r.yaml" --out "$folder/run" --resume --json --quiet
 [ ! -s "$folder/err" ] || fail "--quiet: $(cat "$folder/err")"
 
@@ -85,9 +85,14 @@ done
 kill -TERM "$process"
 code=0
 wait "$process" || code=$?
-[ "$code" -eq 1 ] || fail "an interrupted run: exit code $code"
-tail -n 1 "$folder/err" | grep -q '^retort: stopped; .*--resume' || fail "interrupt: $(tail -n 1 "$folder/err")"
+[ "$code" -eq 143 ] || fail "a run that got SIGTERM: exit code $code, 143 wanted"
+tail -n 1 "$folder/err" | grep -q '^retort: stopped in baseline after step .* --resume goes on' ||
+    fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
+
+# A state now and then, an option that wants a number.
+expect 2 'minutes from above 0' run "$folder/r.yaml" --save-every never
+expect 2 'minutes from above 0' run "$folder/r.yaml" --save-every 0
 
 # ---- images held out ----
 

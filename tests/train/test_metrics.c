@@ -69,7 +69,7 @@ static void a_line_holds_what_an_epoch_was(void **state)
                         "\"kl\":{\"raw\":0.75,\"weighted\":1.5,"
                         "\"gradient_logits\":0.25,\"gradient_taps\":2.0}},"
                         "\"train_top1\":12.5,\"rate\":0.1,\"images_per_second\":25.0,"
-                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5}\n");
+                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5,\"skipped\":0}\n");
     free(bytes.data);
     free(path);
     metrics_release(&metrics);

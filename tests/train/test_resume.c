@@ -18,8 +18,9 @@
 #include "tiny.h"
 
 enum { EPOCHS = 2, STEPS = 3, PARTS = 4, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
-/* What the listener sees of a whole run: each part begins, ends, and has epochs of steps. */
-enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) };
+/* What the listener sees of a whole run: each part begins, ends, and has epochs of steps; and of
+ * each teacher it is noted how little it knows. */
+enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) + 2 };
 
 static const char *const files[] = {"teacher-1.safetensors", "teacher-2.safetensors",
                                     "baseline.safetensors",  "student.safetensors",
@@ -49,12 +50,14 @@ static const char *write_recipe(void)
 /* Stops after so many events; 0: never. */
 struct stop {
     int after, seen;
+    long steps; /* of training that the listener saw */
 };
 
 static int listen_until(void *context, const struct retort_progress *progress)
 {
     struct stop *stop = context;
     assert_non_null(progress->part);
+    stop->steps += progress->kind == RETORT_STEP;
     return ++stop->seen == stop->after;
 }
 
@@ -65,7 +68,6 @@ static enum retort_status run(const char *folder, unsigned parts, bool resume, s
                                                .folder = folder,
                                                .parts = parts,
                                                .resume = resume,
-                                               .force = true,
                                                .listener = stop ? listen_until : NULL,
                                                .context = stop};
     TRY(retort_run(&options, &result));
@@ -74,11 +76,13 @@ static enum retort_status run(const char *folder, unsigned parts, bool resume, s
     return RETORT_OK;
 }
 
-static void assert_stopped(const char *folder, bool resume, int after)
+/* Gives the steps that were done. */
+static long assert_stopped(const char *folder, bool resume, int after)
 {
-    struct stop stop = {after, 0};
+    struct stop stop = {after, 0, 0};
     assert_fails(run(folder, 0, resume, &stop), RETORT_STOPPED, "stopped");
     assert_int_equal(stop.seen, after);
+    return stop.steps;
 }
 
 /* Each epoch of each part once, in order. */
@@ -139,7 +143,7 @@ static void assert_equal_runs(const char *a, const char *b)
 static const char *whole_run(void)
 {
     static char folder[256];
-    struct stop never = {0, 0};
+    struct stop never = {0, 0, 0};
     if (folder[0])
         return folder;
     snprintf(folder, sizeof(folder), "%s", support_path("whole"));
@@ -151,26 +155,29 @@ static const char *whole_run(void)
 
 /* ---- stopping and going on ---- */
 
+/* And no step is done twice. */
 static void a_run_stopped_after_any_event_ends_the_same(void **state)
 {
     char name[32], folder[256];
     for (int after = 1; after <= EVENTS; after++) {
+        struct stop rest = {0, 0, 0};
         snprintf(name, sizeof(name), "stopped-%d", after);
         snprintf(folder, sizeof(folder), "%s", support_path(name));
-        assert_stopped(folder, false, after);
-        assert_ok(run(folder, 0, true, NULL));
+        const long steps = assert_stopped(folder, false, after);
+        assert_ok(run(folder, 0, true, &rest));
+        assert_int_equal(steps + rest.steps, PARTS * EPOCHS * STEPS);
         assert_equal_runs(whole_run(), folder);
     }
 }
 
-/* Stopped again and again, a few steps each time; the epoch that was going on is done again. */
+/* Stopped again and again, a few steps each time. */
 static void a_run_stopped_many_times_ends_the_same(void **state)
 {
     char folder[256];
     int runs = 0;
     snprintf(folder, sizeof(folder), "%s", support_path("halting"));
     for (enum retort_status status = RETORT_STOPPED; status == RETORT_STOPPED; runs++) {
-        struct stop stop = {STEPS + PARTS + 1, 0}; /* ended parts are events too */
+        struct stop stop = {STEPS + PARTS + 1, 0, 0}; /* ended parts are events too */
         status = run(folder, 0, runs > 0, &stop);
         assert_true(status == RETORT_OK || status == RETORT_STOPPED);
         assert_true(runs < 60);
@@ -199,7 +206,7 @@ static void training_then_distilling_is_the_whole_run(void **state)
     assert_equal_runs(whole_run(), folder);
 }
 
-static void a_lost_state_costs_an_epoch_and_no_more(void **state)
+static void a_lost_state_costs_a_part_and_no_more(void **state)
 {
     char folder[256];
     snprintf(folder, sizeof(folder), "%s", support_path("lost"));
@@ -226,17 +233,18 @@ static enum retort_status run_with(const char *folder, const char *override, boo
                                                .overrides = &override,
                                                .override_count = 1,
                                                .folder = folder,
-                                               .resume = resume,
-                                               .force = true};
+                                               .resume = resume};
     TRY(retort_run(&options, &result));
     retort_run_release(&result);
     return RETORT_OK;
 }
 
-static void another_recipe_is_refused_and_its_line_named(void **state)
+static void another_recipe_is_refused_and_the_setting_named(void **state)
 {
     assert_fails(run_with(whole_run(), "seed=2", true), RETORT_INVALID,
-                 "recipe.yaml:2: the run was begun with another recipe");
+                 "the run was begun with another recipe: seed: 1 there, 2 here; --force");
+    assert_fails(run_with(whole_run(), "distill.stages.1.losses.kl.temperature=9", true),
+                 RETORT_INVALID, "distill.stages.1.losses.kl.temperature: 1.0 there, 9.0 here");
 }
 
 static void distilling_without_a_teacher_is_refused_and_leaves_nothing(void **state)
@@ -247,15 +255,103 @@ static void distilling_without_a_teacher_is_refused_and_leaves_nothing(void **st
     assert_false(file_exists(folder));
 }
 
-static void a_damaged_state_is_refused(void **state)
+static void damage(const char *folder, const char *name)
+{
+    char *path = file_join(folder, name);
+    assert_ok(file_write(path, "rubbish", 7));
+    free(path);
+}
+
+static void a_damaged_state_costs_what_came_after_the_one_before(void **state)
 {
     char folder[256];
+    struct stop rest = {0, 0, 0};
     snprintf(folder, sizeof(folder), "%s", support_path("damaged"));
-    assert_stopped(folder, false, 2 + STEPS + 1);
-    char *path = file_join(folder, "state/current.safetensors");
-    assert_ok(file_write(path, "rubbish", 7));
+    assert_stopped(folder, false, 1 + STEPS + 1 + 2); /* saved after an epoch and after two steps */
+    damage(folder, "state/current.safetensors");
+    assert_ok(run(folder, 0, true, &rest));
+    assert_int_equal(rest.steps, PARTS * EPOCHS * STEPS - STEPS);
+    assert_equal_runs(whole_run(), folder);
+}
+
+static void two_damaged_states_are_refused(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("destroyed"));
+    assert_stopped(folder, false, 1 + STEPS + 1 + 2);
+    damage(folder, "state/current.safetensors");
+    damage(folder, "state/previous.safetensors");
     assert_fails(run(folder, 0, true, NULL), RETORT_FORMAT, "state/current.safetensors");
+}
+
+/* ---- other data, another recipe, and the user insists ---- */
+
+static void other_images_are_refused(void **state)
+{
+    char folder[256];
+    struct file_bytes images;
+    struct retort_run_result result;
+    const struct retort_run_options options = {
+        .recipe = write_recipe(), .folder = folder, .resume = true};
+    char *path = file_join(tiny_folder(TRAIN_IMAGES, TEST_IMAGES), "train-images-idx3-ubyte");
+    snprintf(folder, sizeof(folder), "%s", support_path("other-data"));
+    assert_stopped(folder, false, 1 + STEPS + 1);
+    assert_ok(file_read(path, 1 << 24, &images));
+    images.data[images.size / 2] ^= 1;
+    assert_ok(file_write(path, images.data, images.size));
+    assert_fails(retort_run(&options, &result), RETORT_INVALID,
+                 "begun with other data: data.fingerprint: ");
+    assert_ok(run(folder, 0, true, NULL)); /* makes its images anew */
+    assert_equal_runs(whole_run(), folder);
+    free(images.data);
     free(path);
+}
+
+static void who_insists_goes_on_with_another_recipe(void **state)
+{
+    char folder[256];
+    struct retort_run_result result;
+    const char *const rates[] = {"student.train.lr=0.01"};
+    struct retort_run_options options = {.recipe = write_recipe(), .resume = true};
+    snprintf(folder, sizeof(folder), "%s", support_path("insisted"));
+    assert_stopped(folder, false,
+                   2 * (2 + EPOCHS * (STEPS + 1)) + 2 + 3); /* in the plain student */
+    options.folder = folder;
+    options.overrides = rates;
+    options.override_count = 1;
+    assert_fails(retort_run(&options, &result), RETORT_INVALID, "student.train.lr: ");
+    options.force = true;
+    assert_ok(retort_run(&options, &result));
+    retort_run_release(&result);
+    char *earlier = file_join(folder, "recipe.1.yaml"),
+         *first = file_join(whole_run(), "recipe.yaml"),
+         *teacher = file_join(folder, "teacher-2.safetensors"),
+         *kept = file_join(whole_run(), "teacher-2.safetensors");
+    tiny_assert_equal_files(first, earlier);
+    tiny_assert_equal_files(kept, teacher);
+    free(earlier);
+    free(first);
+    free(teacher);
+    free(kept);
+}
+
+/* ---- what is not finite ---- */
+
+static void a_run_that_diverges_names_the_last_good_state(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("diverging"));
+    assert_stopped(folder, false, 1 + STEPS + 1 + 2);
+    const char *const rates[] = {"teacher.train.lr=1e3", "teacher.train.schedule=constant"};
+    struct retort_run_result result;
+    const struct retort_run_options options = {.recipe = write_recipe(),
+                                               .overrides = rates,
+                                               .override_count = 2,
+                                               .folder = folder,
+                                               .resume = true,
+                                               .force = true};
+    assert_fails(retort_run(&options, &result), RETORT_BACKEND, "is not finite at step");
+    assert_non_null(strstr(retort_message(), "; the last good state is that after epoch 1"));
 }
 
 static void a_model_of_another_network_in_the_folder_is_refused(void **state)
@@ -295,10 +391,12 @@ static void a_full_disk_stops_the_run_and_does_no_harm(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     enum retort_status status = run(folder, 0, false, NULL);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
-    assert_fails(status, RETORT_IO, "full/state/current.safetensors");
-    char *states = file_join(folder, "state");
+    assert_fails(status, RETORT_IO, "full/state/next.safetensors");
+    char *states = file_join(folder, "state"), *data = file_join(states, "data.json");
+    assert_ok(file_remove(data));
     assert_int_equal(rmdir(states), 0); /* it is empty */
     free(states);
+    free(data);
     assert_ok(run(folder, 0, true, NULL));
     assert_equal_runs(whole_run(), folder);
 }
@@ -458,11 +556,15 @@ int main(void)
         cmocka_unit_test(a_run_stopped_many_times_ends_the_same),
         cmocka_unit_test(a_finished_run_may_be_resumed),
         cmocka_unit_test(training_then_distilling_is_the_whole_run),
-        cmocka_unit_test(a_lost_state_costs_an_epoch_and_no_more),
+        cmocka_unit_test(a_lost_state_costs_a_part_and_no_more),
         cmocka_unit_test(a_folder_with_a_run_is_refused_without_resume),
-        cmocka_unit_test(another_recipe_is_refused_and_its_line_named),
+        cmocka_unit_test(another_recipe_is_refused_and_the_setting_named),
         cmocka_unit_test(distilling_without_a_teacher_is_refused_and_leaves_nothing),
-        cmocka_unit_test(a_damaged_state_is_refused),
+        cmocka_unit_test(a_damaged_state_costs_what_came_after_the_one_before),
+        cmocka_unit_test(two_damaged_states_are_refused),
+        cmocka_unit_test(other_images_are_refused),
+        cmocka_unit_test(who_insists_goes_on_with_another_recipe),
+        cmocka_unit_test(a_run_that_diverges_names_the_last_good_state),
         cmocka_unit_test(a_model_of_another_network_in_the_folder_is_refused),
         cmocka_unit_test(folders_that_cannot_be_are_refused),
         cmocka_unit_test(a_full_disk_stops_the_run_and_does_no_harm),

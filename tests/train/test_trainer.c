@@ -84,7 +84,7 @@ static struct training_report train_epochs(const struct trainer_setup *setup, in
     struct training_report report = {0};
     assert_ok(trainer_create(setup, &trainer));
     for (int epoch = 0; epoch < epochs; epoch++)
-        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
+        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
     assert_true(trainer_teachers_intact(trainer));
     assert_ok(trainer_store(trainer));
     trainer_destroy(trainer);
@@ -152,7 +152,7 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     open_fixture(&f);
     const uint64_t model = model_hash(&f.teacher);
     assert_ok(trainer_create(&f.setup, &trainer));
-    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, &report));
+    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
     assert_true(trainer_teachers_intact(trainer));
     assert_true(model_hash(&f.teacher) == model);
     struct parameter_view view = executor_parameters(trainer->teachers[0].executor);
@@ -176,7 +176,7 @@ static void the_time_that_training_waits_is_told(void **state)
     open_fixture(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     for (int epoch = 0; epoch < 2; epoch++) {
-        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
+        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
         assert_true(report.waited > 0);
         assert_true(report.waited < report.seconds);
         assert_true(training_waited_percent(&report) > 0);
@@ -202,7 +202,8 @@ static void a_listener_sees_every_step_and_stops_the_epoch(void **state)
     open_fixture(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_int_equal(trainer_steps(trainer), TRAIN_IMAGES / BATCH);
-    assert_fails(trainer_epoch(trainer, 0, stop_at_three, &seen, &report), RETORT_STOPPED, "three");
+    assert_fails(trainer_epoch(trainer, 0, NULL, stop_at_three, &seen, &report), RETORT_STOPPED,
+                 "three");
     assert_int_equal(seen, 3);
     trainer_destroy(trainer);
     close_fixture(&f);
@@ -216,10 +217,96 @@ static void a_loss_that_is_not_finite_stops_the_epoch(void **state)
     open_fixture(&f);
     f.train.lr = 1e30;
     assert_ok(trainer_create(&f.setup, &trainer));
-    assert_fails(trainer_epoch(trainer, 0, NULL, NULL, &report), RETORT_BACKEND, "not finite");
+    assert_fails(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report), RETORT_BACKEND,
+                 "not finite");
     assert_non_null(strstr(retort_message(), "(ce "));
     assert_non_null(strstr(retort_message(), ", gram "));
     assert_null(strstr(retort_message(), "dkd")); /* takes no part */
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
+/* A weight of the last layer, so that no ReLU takes it for 0. */
+static float *last_weight(const struct trainer *trainer)
+{
+    const struct parameter_view *view = &trainer->optimizers[0].view;
+    return view->values + view->segments[view->segment_count - 1].offset;
+}
+
+/* A weight is no number at the third step, and what it was again from the fourth step on. */
+struct poison {
+    struct trainer *trainer;
+    float weight;
+    uint64_t hash;
+};
+
+static enum retort_status poison_a_weight(void *context, const struct training_report *report)
+{
+    struct poison *poison = context;
+    float *weight = last_weight(poison->trainer);
+    if (report->step == 2) {
+        poison->weight = *weight;
+        poison->hash = executor_hash(poison->trainer->students[0].executor);
+        *weight = NAN;
+    } else if (report->step == 3 && isnan(*weight)) {
+        assert_int_equal(report->skipped, 1);
+        *weight = poison->weight;
+        assert_true(executor_hash(poison->trainer->students[0].executor) == poison->hash);
+    }
+    return RETORT_OK;
+}
+
+/* Weights, running statistics and means are as if there had been no such step. */
+static void a_step_that_is_not_finite_is_left_out_if_wanted(void **state)
+{
+    struct fixture f;
+    struct poison poison;
+    struct training_report report;
+    open_fixture(&f);
+    f.train.not_finite = NOT_FINITE_SKIP;
+    assert_ok(trainer_create(&f.setup, &poison.trainer));
+    assert_ok(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report));
+    assert_int_equal(report.skipped, 1);
+    assert_true(isfinite(report.value.total));
+    trainer_destroy(poison.trainer);
+    f.train.not_finite = NOT_FINITE_STOP;
+    assert_ok(trainer_create(&f.setup, &poison.trainer));
+    assert_fails(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report),
+                 RETORT_BACKEND, "the loss is not finite at step 3 of epoch 1");
+    trainer_destroy(poison.trainer);
+    close_fixture(&f);
+}
+
+/* The loss is finite still, the new weights are not. */
+static void the_last_step_of_a_diverging_run_is_noticed(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    open_fixture(&f);
+    f.train.lr = 1e39; /* as a float it is infinite */
+    f.train.schedule = SCHEDULE_CONSTANT;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    assert_fails(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report), RETORT_BACKEND,
+                 "a weight is not finite at step 1 of epoch 1");
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
+static void steps_without_effect_end_some_time(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    enum retort_status status = RETORT_OK;
+    open_fixture(&f);
+    f.train.not_finite = NOT_FINITE_SKIP;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    *last_weight(trainer) = NAN;
+    const int epochs = MOST_SKIPPED / (TRAIN_IMAGES / BATCH) + 1;
+    for (int epoch = 0; epoch < epochs && status == RETORT_OK; epoch++)
+        status = trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report);
+    assert_fails(status, RETORT_BACKEND, "not finite");
     trainer_destroy(trainer);
     close_fixture(&f);
 }
@@ -417,7 +504,9 @@ static void balanced_norms(const char *weight, double *task, double *added)
     f.setup.balanced = true;
     assert_ok(trainer_create(&f.setup, &trainer));
     struct step_moment moment = begin_step(trainer);
-    assert_ok(train_step_backward(&trainer->step, &moment)); /* the rate is 0 */
+    enum step_end end;
+    assert_ok(train_step_backward(&trainer->step, &moment, &end)); /* the rate is 0 */
+    assert_int_equal(end, STEP_DONE);
     const struct parameter_view *view = &trainer->optimizers[0].view;
     float *difference = malloc(view->count * sizeof(float));
     for (size_t i = 0; i < view->count; i++)
@@ -510,7 +599,7 @@ static void teachers_are_not_asked_again(void **state)
                 struct parameter_view view = executor_parameters(trainer->teachers[t].executor);
                 memset(view.values, 0, view.count * sizeof(float));
             }
-            assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, &report));
+            assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
         }
         assert_ok(trainer_store(trainer));
         trainer_destroy(trainer);
@@ -561,13 +650,13 @@ static void a_cache_of_others_is_noticed(void **state)
     const float others[TINY_CLASSES] = {30, -20, 10};
     open_cached(&f, "others.cache");
     assert_ok(trainer_create(&f.setup, &trainer));
-    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, &report));
+    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
     for (int image = 0; image < TRAIN_IMAGES; image++)
         for (int view = 0; view < 2; view++)
             cache_put(trainer->step.cache, 1, image, view, others);
     trainer_destroy(trainer);
     assert_ok(trainer_create(&f.setup, &trainer));
-    assert_fails(trainer_epoch(trainer, 1, NULL, NULL, &report), RETORT_FORMAT,
+    assert_fails(trainer_epoch(trainer, 1, NULL, NULL, NULL, &report), RETORT_FORMAT,
                  "the cache is another one's");
     trainer_destroy(trainer);
     close_cached(&f);
@@ -642,6 +731,9 @@ int main(void)
         cmocka_unit_test(the_time_that_training_waits_is_told),
         cmocka_unit_test(a_listener_sees_every_step_and_stops_the_epoch),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_epoch),
+        cmocka_unit_test(a_step_that_is_not_finite_is_left_out_if_wanted),
+        cmocka_unit_test(the_last_step_of_a_diverging_run_is_noticed),
+        cmocka_unit_test(steps_without_effect_end_some_time),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(pairs_are_named),
         cmocka_unit_test(a_teacher_twice_teaches_what_it_teaches_once),

@@ -322,6 +322,12 @@ enum retort_status executor_plain_to_flat(const struct executor *executor, float
     return RETORT_OK;
 }
 
+float *executor_statistics(const struct executor *executor, size_t *count)
+{
+    *count = executor->builder.region_bytes[REGION_STATE] / sizeof(float);
+    return (float *)executor->regions[REGION_STATE];
+}
+
 uint64_t executor_hash(const struct executor *executor)
 {
     uint64_t hash = hash_bytes(HASH_START, executor->regions[REGION_VALUES],

@@ -87,6 +87,9 @@ struct parameter_view {
 };
 struct parameter_view executor_parameters(const struct executor *executor);
 
+/* The running statistics as they lie, `count` numbers; may be kept and put back. */
+float *executor_statistics(const struct executor *executor, size_t *count);
+
 /* Move one array of that layout (gradients, momentum) from and to plain arrays, plain[i] for
  * graph.parameters[i] (NULL: skip; running statistics are always skipped). */
 enum retort_status executor_flat_to_plain(const struct executor *executor, const float *flat,
