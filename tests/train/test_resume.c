@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -401,6 +402,51 @@ static void a_full_disk_stops_the_run_and_does_no_harm(void **state)
     assert_equal_runs(whole_run(), folder);
 }
 
+/* Permissions mean nothing to root, so root becomes somebody else for the while. */
+static enum retort_status run_as_nobody(const char *folder, bool resume)
+{
+    const bool root = geteuid() == 0;
+    struct retort_run_result result;
+    const struct retort_run_options options = {
+        .recipe = write_recipe(), .folder = folder, .resume = resume};
+    if (root) {
+        assert_int_equal(chmod(support_path(""), 0755), 0);
+        assert_int_equal(seteuid(65534), 0);
+    }
+    const enum retort_status status = retort_run(&options, &result);
+    if (root)
+        assert_int_equal(seteuid(0), 0);
+    return status;
+}
+
+/* It becomes so in the middle of a run; what was done is still there afterwards. */
+static void a_read_only_folder_stops_the_run_and_does_no_harm(void **state)
+{
+    char folder[256];
+    snprintf(folder, sizeof(folder), "%s", support_path("read-only"));
+    assert_stopped(folder, false, 1 + STEPS + 1 + 2);
+    char *states = file_join(folder, "state");
+    assert_int_equal(chmod(folder, 0555), 0);
+    assert_int_equal(chmod(states, 0555), 0);
+    assert_fails(run_as_nobody(folder, true), RETORT_IO, "read-only/lock: cannot create: ");
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(chmod(states, 0755), 0);
+    assert_ok(run(folder, 0, true, NULL));
+    assert_equal_runs(whole_run(), folder);
+    free(states);
+}
+
+static void a_folder_that_cannot_be_made_is_refused(void **state)
+{
+    char folder[256], below[300];
+    snprintf(folder, sizeof(folder), "%s", support_path("shut"));
+    snprintf(below, sizeof(below), "%s/run", folder);
+    assert_ok(file_make_folder(folder));
+    assert_int_equal(chmod(folder, 0555), 0);
+    assert_fails(run_as_nobody(below, false), RETORT_IO, "shut/run");
+    assert_false(file_exists(below));
+}
+
 /* ---- teachers from files ---- */
 
 static enum retort_status run_with_teachers(const char *folder, const char *files_of, bool force)
@@ -568,6 +614,8 @@ int main(void)
         cmocka_unit_test(a_model_of_another_network_in_the_folder_is_refused),
         cmocka_unit_test(folders_that_cannot_be_are_refused),
         cmocka_unit_test(a_full_disk_stops_the_run_and_does_no_harm),
+        cmocka_unit_test(a_read_only_folder_stops_the_run_and_does_no_harm),
+        cmocka_unit_test(a_folder_that_cannot_be_made_is_refused),
         cmocka_unit_test(teachers_from_files_teach_the_same),
         cmocka_unit_test(a_teacher_that_knows_nothing_is_refused),
         cmocka_unit_test(a_teacher_with_other_classes_is_refused),
