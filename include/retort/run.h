@@ -6,6 +6,7 @@
  *   teacher-1.safetensors ..., baseline.safetensors, student.safetensors; of earlier generations
  *   generation-1.safetensors ...
  *   metrics.jsonl         one object per epoch and part
+ *   events/PART/          the same for TensorBoard; appended to, see doc/formats.md
  *   run.json              the summary
  *   state/                where an interrupted run goes on, written every epoch */
 #ifndef RETORT_RUN_H
@@ -67,6 +68,7 @@ struct retort_run_options {
     bool force;  /* teach also with teachers that know nothing */
     retort_listener *listener; /* may be NULL */
     void *context;
+    bool no_events; /* leave the event files for TensorBoard out */
 };
 
 struct retort_model_result {

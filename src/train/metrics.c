@@ -117,3 +117,9 @@ enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, 
         return fail(RETORT_MEMORY, "out of memory for metrics");
     return write_lines(metrics);
 }
+
+const json_t *metrics_last(const struct metrics *metrics)
+{
+    const size_t count = json_array_size(metrics->lines);
+    return count ? json_array_get(metrics->lines, count - 1) : NULL;
+}

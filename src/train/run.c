@@ -121,6 +121,7 @@ static enum retort_status make_part(struct run *run, const struct part *part, co
     TRY(judge(run, part->name, &part->stages[0].train, model, evaluation));
     TRY(note_accuracy(model, evaluation));
     TRY(model_save(model, path));
+    TRY(events_add_test(&run->events, part->name, part->epochs, evaluation->top1));
     TRY(state_remove(run->experiment.folder));
     return add_result(run, part->name, model, path, evaluation);
 }
@@ -334,6 +335,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
     TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
+    TRY_DONE(events_open(experiment->folder, !options->no_events, &run.events));
     TRY_DONE(do_parts(&run));
     run.result.folder = experiment->folder;
     experiment->folder = NULL;
@@ -342,6 +344,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
 done:
     retort_run_release(&run.result);
     exhibits_release(&run.exhibits);
+    events_release(&run.events);
     metrics_release(&run.metrics);
     lock_release(&run.lock);
     experiment_close(experiment);

@@ -77,6 +77,7 @@ static enum retort_status save_epoch(struct run *run, const struct listening *li
                           part->stages[stage].losses, report));
     TRY(state_save(run->experiment.folder, part->name, stage, report->epoch + 1, trainer,
                    training->models, training->count));
+    TRY(events_add_epoch(&run->events, metrics_last(&run->metrics)));
     struct retort_progress progress = progress_of(listening, report, RETORT_EPOCH);
     return run_tell(run, &progress);
 }

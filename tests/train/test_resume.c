@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "event_file.h"
 #include "nn/model.h"
 #include "retort/plan.h"
 #include "retort/run.h"
@@ -102,6 +103,24 @@ static void assert_metrics_are_whole(const char *folder)
     free(path);
 }
 
+/* The same for those who read the event files, with the accuracy on the test set at the end. */
+static void assert_events_are_whole(const char *folder)
+{
+    static const char *const parts[] = {"teacher-1", "teacher-2", "baseline", "student"};
+    static struct event_log log;
+    char *events = file_join(folder, "events");
+    for (int part = 0; part < PARTS; part++) {
+        char *below = file_join(events, parts[part]);
+        event_log_read(below, &log);
+        for (int epoch = 1; epoch <= EPOCHS; epoch++)
+            event_log_value(&log, "loss/total", epoch);
+        assert_int_equal(event_log_count(&log, "loss/total"), EPOCHS);
+        event_log_value(&log, "accuracy/test", EPOCHS);
+        free(below);
+    }
+    free(events);
+}
+
 /* run.json without what depends on the day: how fast it was. */
 static json_t *summary_of(const char *folder)
 {
@@ -133,6 +152,7 @@ static void assert_equal_runs(const char *a, const char *b)
     json_decref(first);
     json_decref(second);
     assert_metrics_are_whole(b);
+    assert_events_are_whole(b);
 }
 
 /* The run that nobody stopped, made once. */
