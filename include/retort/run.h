@@ -44,6 +44,10 @@ struct retort_progress {
     double test_top1; /* percent */
     double
         val_top1; /* with RETORT_EPOCH: percent of the images held out; below 0: there are none */
+    /* With RETORT_STEP and RETORT_EPOCH, of all parts that were asked for, about: parts that have
+     * not begun are reckoned by multiply-accumulates, at the speed of those that have. */
+    double run_remaining; /* seconds; below 0: not known yet */
+    double run_share;     /* of the run that is done, from 0 to 1 */
 };
 
 /* Called on the caller's thread. Anything but 0 stops the run after this step (RETORT_STOPPED);

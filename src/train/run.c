@@ -330,7 +330,8 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(experiment_open(options, experiment));
     TRY_DONE(run_check_folder(experiment->folder, &experiment->recipe, options->resume));
     TRY_DONE(check_teachers(&run));
-    TRY_DONE(experiment_try(experiment, NULL, NULL));
+    run.estimate.folder = experiment->folder;
+    TRY_DONE(experiment_try(experiment, estimate_visit, &run.estimate));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe));
     TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
     TRY_DONE(experiment_keep_cache(experiment));
@@ -345,6 +346,7 @@ done:
     retort_run_release(&run.result);
     exhibits_release(&run.exhibits);
     events_release(&run.events);
+    estimate_release(&run.estimate);
     metrics_release(&run.metrics);
     lock_release(&run.lock);
     experiment_close(experiment);

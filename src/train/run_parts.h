@@ -4,6 +4,7 @@
 
 #include "base/lock.h"
 #include "retort/run.h"
+#include "train/estimate.h"
 #include "train/events.h"
 #include "train/exhibits.h"
 #include "train/experiment.h"
@@ -14,6 +15,7 @@ struct run {
     struct experiment experiment;
     struct metrics metrics;
     struct events events;
+    struct estimate estimate;
     struct exhibits exhibits;
     struct lock lock;
     struct retort_run_result result;

@@ -1,5 +1,6 @@
 /* run_train.c - one part of a run in training: stage after stage, epoch after epoch, each epoch
  * written down and saved. */
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,9 +18,9 @@ enum retort_status run_tell(const struct run *run, const struct retort_progress 
 }
 
 struct listening {
-    const struct run *run;
+    struct run *run;
     const struct part *part;
-    int before; /* epochs of earlier stages */
+    int stage, before; /* before: epochs of earlier stages */
 };
 
 static struct retort_progress progress_of(const struct listening *listening,
@@ -30,6 +31,10 @@ static struct retort_progress progress_of(const struct listening *listening,
     const int epoch = listening->before + report->epoch;
     double done = (double)epoch * (double)report->steps + (double)report->step;
     double left = (double)part->epochs * (double)report->steps - done;
+    struct estimate *estimate = &listening->run->estimate;
+    estimate_note(estimate, part->name, listening->stage,
+                  (double)report->epoch * (double)report->steps + (double)report->step,
+                  omp_get_wtime());
     return (struct retort_progress){.kind = kind,
                                     .part = part->name,
                                     .epoch = epoch + 1,
@@ -42,7 +47,9 @@ static struct retort_progress progress_of(const struct listening *listening,
                                     .images_per_second = (double)report->images / report->seconds,
                                     .waited = training_waited_percent(report),
                                     .val_top1 = report->val_top1,
-                                    .remaining = left * report->seconds / (double)report->step};
+                                    .remaining = left * report->seconds / (double)report->step,
+                                    .run_remaining = estimate_left(estimate),
+                                    .run_share = estimate_share(estimate)};
 }
 
 static enum retort_status on_step(void *context, const struct training_report *report)
@@ -87,7 +94,7 @@ static enum retort_status train_epochs(struct run *run, const struct part *part,
                                        int before, struct trainer *trainer,
                                        const struct training *training, int from)
 {
-    struct listening listening = {run, part, before};
+    struct listening listening = {run, part, stage, before};
     for (int epoch = from; epoch < part->stages[stage].train.epochs; epoch++) {
         struct training_report report;
         TRY(trainer_epoch(trainer, epoch, on_step, &listening, &report));
