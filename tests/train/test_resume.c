@@ -50,12 +50,18 @@ static const char *write_recipe(void)
 /* Stops after so many events; 0: never. */
 struct stop {
     int after, seen;
+    double share; /* of the run, as it was told last */
 };
 
 static int listen_until(void *context, const struct retort_progress *progress)
 {
     struct stop *stop = context;
     assert_non_null(progress->part);
+    if (progress->kind == RETORT_STEP || progress->kind == RETORT_EPOCH) {
+        assert_true(progress->run_share > 0 && progress->run_share <= 1);
+        assert_true(progress->run_remaining >= 0 || progress->run_remaining == -1);
+        stop->share = progress->run_share;
+    }
     return ++stop->seen == stop->after;
 }
 
@@ -165,6 +171,7 @@ static const char *whole_run(void)
     snprintf(folder, sizeof(folder), "%s", support_path("whole"));
     assert_ok(run(folder, 0, false, &never));
     assert_int_equal(never.seen, EVENTS);
+    assert_true(never.share == 1);
     assert_metrics_are_whole(folder);
     return folder;
 }
