@@ -1,14 +1,20 @@
-/* progress.h - what a run tells while it goes: a live line on a terminal, plain lines otherwise. */
+/* progress.h - what a run tells while it goes: two live lines on a terminal, plain lines otherwise.
+ *
+ * Live lines are a bar of the epoch and a bar of the whole run, each with the time that is left,
+ * no wider than the terminal. They are colourless where NO_COLOR is set. A terminal that says that
+ * it is dumb gets plain lines. Plain lines are one for each epoch, without control characters. */
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "retort/run.h"
 
 struct progress {
-    bool terminal, quiet;
-    double drawn; /* when the live line was last drawn, seconds */
+    bool live, colour, quiet;
+    bool shown;   /* live lines are on the screen, the cursor is behind them */
+    double drawn; /* when they were last drawn, seconds */
 };
 
 /* Find out about stderr. */

@@ -33,7 +33,8 @@ enum {
     OPTION_FORCE,
     OPTION_REPEAT,
     OPTION_NO_REPORT,
-    OPTION_SAVE_EVERY
+    OPTION_SAVE_EVERY,
+    OPTION_NO_EVENTS
 };
 
 static const struct argp_option rows[] = {
@@ -52,6 +53,7 @@ static const struct argp_option rows[] = {
      "check everything and tell what would be done, write nothing", 0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress on stderr", 0},
     {"no-report", OPTION_NO_REPORT, NULL, 0, "leave report.html out", 0},
+    {"no-events", OPTION_NO_EVENTS, NULL, 0, "leave the event files for TensorBoard out", 0},
     {"json", OPTION_JSON, NULL, 0, "print run.json instead of the table; with --dry-run, the plan",
      0},
     {0},
@@ -101,6 +103,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_NO_REPORT:
         options->no_report = true;
+        return 0;
+    case OPTION_NO_EVENTS:
+        options->run.no_events = true;
         return 0;
     case ARGP_KEY_ARG:
         if (options->run.recipe)

@@ -6,6 +6,7 @@
  *   teacher-1.safetensors ..., baseline.safetensors, student.safetensors; of earlier generations
  *   generation-1.safetensors ...
  *   metrics.jsonl         one object per epoch and part
+ *   events/PART/          the same for TensorBoard; appended to, see doc/formats.md
  *   run.json              the summary
  *   state/                where an interrupted run goes on: current.safetensors and the one before
  *                         it, previous.safetensors; data.json: which images the run began with */
@@ -44,6 +45,10 @@ struct retort_progress {
     double test_top1; /* percent */
     double
         val_top1; /* with RETORT_EPOCH: percent of the images held out; below 0: there are none */
+    /* With RETORT_STEP and RETORT_EPOCH, of all parts that were asked for, about: parts that have
+     * not begun are reckoned by multiply-accumulates, at the speed of those that have. */
+    double run_remaining; /* seconds; below 0: not known yet */
+    double run_share;     /* of the run that is done, from 0 to 1 */
 };
 
 /* Called on the caller's thread. Anything but 0 stops the run after this step, whose state is saved
@@ -70,6 +75,7 @@ struct retort_run_options {
     double save_minutes;       /* between two states, beside those at the ends of epochs; 0: 5 */
     retort_listener *listener; /* may be NULL */
     void *context;
+    bool no_events; /* leave the event files for TensorBoard out */
 };
 
 struct retort_model_result {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 enum { ARENA_BLOCK = 16 * 1024, ARENA_ALIGNMENT = 16 };
 
@@ -44,6 +45,13 @@ enum retort_status memory_aligned(size_t bytes, void **block)
     memset(found, 0, rounded);
     *block = found;
     return RETORT_OK;
+}
+
+size_t memory_peak(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage); /* cannot fail with these arguments */
+    return (size_t)usage.ru_maxrss * 1024;
 }
 
 enum retort_status memory_zeroed(size_t count, size_t size, void **block)

@@ -18,6 +18,9 @@ size_t memory_round(size_t bytes);
 /* A zeroed block of at least 1 byte at a multiple of MEMORY_ALIGNMENT; release it with free(). */
 enum retort_status memory_aligned(size_t bytes, void **block);
 
+/* Resident bytes of the process at its largest so far. */
+size_t memory_peak(void);
+
 /* An ordinary zeroed block of count * size bytes (overflow is an error); release it with free(). */
 enum retort_status memory_zeroed(size_t count, size_t size, void **block);
 

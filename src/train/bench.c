@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/random.h"
 #include "distill/objective.h"
@@ -363,9 +362,7 @@ enum retort_status retort_bench(const struct retort_bench_options *options,
     made.peak_gflops_per_second = peak_gflops(made.threads);
     for (int mode = first; mode <= last; mode++)
         TRY_DONE(run_mode(&bench, (enum mode)mode, &made.modes[made.mode_count++]));
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    made.peak_bytes = usage.ru_maxrss * 1024;
+    made.peak_bytes = (long)memory_peak();
     *result = made;
     made = (struct retort_bench_result){0};
 done:

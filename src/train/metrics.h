@@ -27,4 +27,7 @@ enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, 
                                      int before, int epochs, const void *const settings[LOSS_COUNT],
                                      const struct training_report *report);
 
+/* The last line: the one that was added. Borrowed; NULL when there is none. */
+const json_t *metrics_last(const struct metrics *metrics);
+
 #endif

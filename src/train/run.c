@@ -121,6 +121,7 @@ static enum retort_status make_part(struct run *run, const struct part *part, co
     TRY(judge(run, part->name, &part->stages[0].train, model, evaluation));
     TRY(note_accuracy(model, evaluation));
     TRY(model_save(model, path));
+    TRY(events_add_test(&run->events, part->name, part->epochs, evaluation->top1));
     TRY(state_remove(run->experiment.folder));
     return add_result(run, part->name, model, path, evaluation);
 }
@@ -342,12 +343,14 @@ enum retort_status retort_run(const struct retort_run_options *options,
     TRY_DONE(experiment_open(options, experiment));
     TRY_DONE(check_folder(&run));
     TRY_DONE(check_teachers(&run));
-    TRY_DONE(experiment_try(experiment, NULL, NULL));
+    run.estimate.folder = experiment->folder;
+    TRY_DONE(experiment_try(experiment, estimate_visit, &run.estimate));
     TRY_DONE(run_make_folder(experiment->folder));
     TRY_DONE(run_lock_folder(experiment->folder, &run.lock));
     TRY_DONE(run_begin_folder(experiment->folder, &experiment->recipe, &experiment->dataset));
     TRY_DONE(experiment_keep_cache(experiment));
     TRY_DONE(metrics_open(experiment->folder, options->resume, &run.metrics));
+    TRY_DONE(events_open(experiment->folder, !options->no_events, &run.events));
     TRY_DONE(do_parts(&run));
     run.result.folder = experiment->folder;
     experiment->folder = NULL;
@@ -356,6 +359,8 @@ enum retort_status retort_run(const struct retort_run_options *options,
 done:
     retort_run_release(&run.result);
     exhibits_release(&run.exhibits);
+    events_release(&run.events);
+    estimate_release(&run.estimate);
     metrics_release(&run.metrics);
     lock_release(&run.lock);
     experiment_close(experiment);

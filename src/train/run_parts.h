@@ -4,6 +4,8 @@
 
 #include "base/lock.h"
 #include "retort/run.h"
+#include "train/estimate.h"
+#include "train/events.h"
 #include "train/exhibits.h"
 #include "train/experiment.h"
 #include "train/metrics.h"
@@ -12,6 +14,8 @@ struct run {
     const struct retort_run_options *options;
     struct experiment experiment;
     struct metrics metrics;
+    struct events events;
+    struct estimate estimate;
     struct exhibits exhibits;
     struct lock lock;
     struct retort_run_result result;

@@ -38,6 +38,10 @@ static struct retort_progress progress_of(const struct listening *listening,
     const int epoch = listening->before + report->epoch;
     double done = (double)epoch * (double)report->steps + (double)report->step;
     double left = (double)part->epochs * (double)report->steps - done;
+    struct estimate *estimate = &listening->run->estimate;
+    estimate_note(estimate, part->name, listening->stage,
+                  (double)report->epoch * (double)report->steps + (double)report->step,
+                  omp_get_wtime());
     return (struct retort_progress){.kind = kind,
                                     .part = part->name,
                                     .epoch = epoch + 1,
@@ -50,7 +54,9 @@ static struct retort_progress progress_of(const struct listening *listening,
                                     .images_per_second = (double)report->images / report->seconds,
                                     .waited = training_waited_percent(report),
                                     .val_top1 = report->val_top1,
-                                    .remaining = left * report->seconds / (double)report->step};
+                                    .remaining = left * report->seconds / (double)report->step,
+                                    .run_remaining = estimate_left(estimate),
+                                    .run_share = estimate_share(estimate)};
 }
 
 /* Write down where the stage stands. */
@@ -126,6 +132,7 @@ static enum retort_status save_epoch(struct listening *listening, struct trainin
     TRY(metrics_add_epoch(&run->metrics, part->name, stage, listening->before, part->epochs,
                           part->stages[stage].losses, report));
     TRY(save(listening, &place));
+    TRY(events_add_epoch(&run->events, metrics_last(&run->metrics)));
     struct retort_progress progress = progress_of(listening, report, RETORT_EPOCH);
     return run_tell(run, &progress);
 }

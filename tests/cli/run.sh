@@ -43,6 +43,12 @@ done
 [ "$(grep -cE '"waited":[0-9.e-]+,"waited_percent":[0-9.e-]+' "$folder/run/metrics.jsonl")" -eq 6 ] ||
     fail "metrics.jsonl: the share of time that training waited wanted: $(cat "$folder/run/metrics.jsonl")"
 
+grep -qE '"peak_bytes":[0-9]{7,}\}$' "$folder/run/metrics.jsonl" || fail "metrics.jsonl: no peak_bytes"
+for part in teacher-1 baseline student; do
+    [ "$(find "$folder/run/events/$part" -name 'events.out.tfevents.[0-9]*.?*' -size +0 | wc -l)" -eq 1 ] ||
+        fail "events/$part: one event file wanted: $(ls -R "$folder/run/events")"
+done
+
 # Evaluating the file gives what the run found.
 expect 0 '"images":30' eval "$folder/run/student.safetensors" --data "fashion-mnist:$folder/data" --json --threads 1
 grep -qE '^\{"top1":[0-9.]+,"top5":[0-9.]+,"images":30,' "$folder/out" || fail "eval: $(cat "$folder/out")"
@@ -60,7 +66,8 @@ expect 0 '"gain"' run "$folder/r.yaml" --out "$folder/run" --resume --json --qui
 
 expect 1 'teacher-1.safetensors is not there' distill "$folder/r.yaml" --out "$folder/parts"
 [ ! -e "$folder/parts" ] || fail "a refused run left its folder"
-expect 0 'plain student' train "$folder/r.yaml" --out "$folder/parts" --quiet
+expect 0 'plain student' train "$folder/r.yaml" --out "$folder/parts" --quiet --no-events
+[ ! -e "$folder/parts/events" ] || fail "--no-events: there are some"
 [ ! -e "$folder/parts/student.safetensors" ] || fail "train made a student"
 expect 0 'gain: ' distill "$folder/r.yaml" --out "$folder/parts" --resume --quiet
 for file in recipe.yaml teacher-1.safetensors baseline.safetensors student.safetensors; do

@@ -24,9 +24,9 @@ helps() {
     expect 0 'retort 0.' "$command" --version
     expect 2 "unrecognized option '--cook'" "$command" --cook
 }
-helps run out set resume dry-run quiet no-report json
-helps train out set resume dry-run quiet json
-helps distill out set resume dry-run quiet json
+helps run out set resume dry-run quiet no-report no-events json
+helps train out set resume dry-run quiet no-events json
+helps distill out set resume dry-run quiet no-events json
 helps eval data batch threads json
 helps inspect classes input json
 helps report output

@@ -33,6 +33,7 @@ curl/curl.h      src/data/fetch.c
 nettle/          src/data/fetch.c tests/data/
 cyaml/cyaml.h    src/recipe/
 yaml.h           src/recipe/
+events.pb-c.h    src/train/events.c
 argp.h           cli/
 cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c

@@ -52,6 +52,17 @@ static const char *new_folder(const char *name)
     return folder;
 }
 
+/* The end of the text is the process's peak of memory: cut it off. */
+static long long take_peak(char *text)
+{
+    char *key = strstr(text, ",\"peak_bytes\":"), *end;
+    assert_non_null(key);
+    const long long bytes = strtoll(strchr(key, ':') + 1, &end, 10);
+    assert_string_equal(end, "}\n");
+    *key = '\0';
+    return bytes;
+}
+
 static void a_line_holds_what_an_epoch_was(void **state)
 {
     const char *folder = new_folder("one");
@@ -61,6 +72,8 @@ static void a_line_holds_what_an_epoch_was(void **state)
     assert_ok(metrics_open(folder, false, &metrics));
     add(&metrics, "teacher-1", 0);
     assert_ok(file_read(path, 1 << 16, &bytes));
+    const long long peak = take_peak((char *)bytes.data);
+    assert_true(peak > 1 << 20 && peak < 1LL << 40);
     assert_string_equal((const char *)bytes.data,
                         "{\"part\":\"teacher-1\",\"stage\":1,\"epoch\":1,\"epochs\":3,"
                         "\"loss\":2.25,"
@@ -69,7 +82,7 @@ static void a_line_holds_what_an_epoch_was(void **state)
                         "\"kl\":{\"raw\":0.75,\"weighted\":1.5,"
                         "\"gradient_logits\":0.25,\"gradient_taps\":2.0}},"
                         "\"train_top1\":12.5,\"rate\":0.1,\"images_per_second\":25.0,"
-                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5,\"skipped\":0}\n");
+                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5,\"skipped\":0");
     free(bytes.data);
     free(path);
     metrics_release(&metrics);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "event_file.h"
 #include "nn/model.h"
 #include "retort/plan.h"
 #include "retort/run.h"
@@ -53,6 +54,7 @@ static const char *write_recipe(void)
 struct stop {
     int after, seen;
     long steps; /* of training that the listener saw */
+    double share; /* of the run, as it was told last */
 };
 
 static int listen_until(void *context, const struct retort_progress *progress)
@@ -60,6 +62,11 @@ static int listen_until(void *context, const struct retort_progress *progress)
     struct stop *stop = context;
     assert_non_null(progress->part);
     stop->steps += progress->kind == RETORT_STEP;
+    if (progress->kind == RETORT_STEP || progress->kind == RETORT_EPOCH) {
+        assert_true(progress->run_share > 0 && progress->run_share <= 1);
+        assert_true(progress->run_remaining >= 0 || progress->run_remaining == -1);
+        stop->share = progress->run_share;
+    }
     return ++stop->seen == stop->after;
 }
 
@@ -108,6 +115,24 @@ static void assert_metrics_are_whole(const char *folder)
     free(path);
 }
 
+/* The same for those who read the event files, with the accuracy on the test set at the end. */
+static void assert_events_are_whole(const char *folder)
+{
+    static const char *const parts[] = {"teacher-1", "teacher-2", "baseline", "student"};
+    static struct event_log log;
+    char *events = file_join(folder, "events");
+    for (int part = 0; part < PARTS; part++) {
+        char *below = file_join(events, parts[part]);
+        event_log_read(below, &log);
+        for (int epoch = 1; epoch <= EPOCHS; epoch++)
+            event_log_value(&log, "loss/total", epoch);
+        assert_int_equal(event_log_count(&log, "loss/total"), EPOCHS);
+        event_log_value(&log, "accuracy/test", EPOCHS);
+        free(below);
+    }
+    free(events);
+}
+
 /* run.json without what depends on the day: how fast it was. */
 static json_t *summary_of(const char *folder)
 {
@@ -139,6 +164,7 @@ static void assert_equal_runs(const char *a, const char *b)
     json_decref(first);
     json_decref(second);
     assert_metrics_are_whole(b);
+    assert_events_are_whole(b);
 }
 
 /* The run that nobody stopped, made once. */
@@ -151,6 +177,7 @@ static const char *whole_run(void)
     snprintf(folder, sizeof(folder), "%s", support_path("whole"));
     assert_ok(run(folder, 0, false, &never));
     assert_int_equal(never.seen, EVENTS);
+    assert_true(never.share == 1);
     assert_metrics_are_whole(folder);
     return folder;
 }
