@@ -24,10 +24,12 @@ static double seconds_of(const json_t *epochs, const char *part)
     return seconds;
 }
 
-/* Earlier versions did not write how long training took. */
+/* What has no name or no accuracy cannot be compared. Earlier versions did not write how long
+ * training took. */
 static void add_model(json_t *models, const json_t *run, const json_t *model, const char *part)
 {
-    if (!json_is_object(model))
+    if (!json_is_string(json_object_get(model, "network")) ||
+        !json_is_number(json_object_get(model, "top1")))
         return;
     json_t *copy = json_copy((json_t *)model);
     const double seconds = seconds_of(json_object_get(run, "epochs"), part);

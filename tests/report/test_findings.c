@@ -96,9 +96,11 @@ static void a_group_is_one_recipe_with_several_seeds(void **state)
 static void several_teachers_count_as_their_mean(void **state)
 {
     const char *folder = made_run("teachers", "a", 1, 50, 52);
-    made_run_write(folder, "run.json", "{\"teachers\":[{\"top1\":60},{\"top1\":64},{}]}");
+    made_run_write(folder, "run.json",
+                   "{\"teachers\":[{\"network\":\"a\",\"top1\":60},"
+                   "{\"network\":\"b\",\"top1\":64},{}]}");
     json_t *run = read(folder);
-    assert_int_equal(json_array_size(json_object_get(run, "models")), 3);
+    assert_int_equal(json_array_size(json_object_get(run, "models")), 2);
     json_t *data = json_pack("{s:[o]}", "runs", run);
     assert_ok(findings_of_groups(data));
     const json_t *group = json_array_get(json_object_get(data, "groups"), 0);

@@ -95,8 +95,10 @@ function classes(run) {
 
 /* ---- what was done ---- */
 
+const objectOf = value => value && typeof value === 'object' ? value : {};
+
 function about(run) {
-  const summary = run.summary, machine = summary.machine || {}, versions = summary.versions || {}, facts = [];
+  const summary = run.summary, machine = objectOf(summary.machine), versions = objectOf(summary.versions), facts = [];
   const add = (name, value) => { if (value !== undefined && value !== null && value !== '') facts.push(element('dt', {}, name), element('dd', {}, String(value))); };
   const seconds = run.epochs.reduce((sum, line) => sum + (has(line.seconds) ? line.seconds : 0), 0);
   add('Data', run.data + (has(summary.test_images) ? ', ' + number(summary.test_images, 0) + ' test images' : ''));

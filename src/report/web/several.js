@@ -2,7 +2,9 @@
  * have published about a pair. A group is one recipe with several seeds. */
 
 const plusMinus = of => of ? signed(of.mean) + (of.count > 1 ? ' \u00b1 ' + percent(of.sd) : '') : '-';
-const runTitle = run => run.name + ', seed ' + (has(run.summary.seed) ? run.summary.seed : '?');
+const nameAndSeed = run => run.name + ', seed ' + (has(run.summary.seed) ? run.summary.seed : '?');
+/* Two runs of one name and seed are told apart by their folders. */
+const runTitle = run => nameAndSeed(run) + (data.runs.filter(other => nameAndSeed(other) === nameAndSeed(run)).length > 1 ? ', in ' + run.folder : '');
 
 function groupsTable() {
   const student = group => find(data.runs[group.runs[0]], 'student') || {};
