@@ -46,7 +46,7 @@ function keyFigures(run, group) {
   if (student) add(label(run, 'student'), top('student', student.top1), deviation(group && group.student) || 'top-1');
   if (plain) add('Plain student', top('plain', plain.top1), deviation(group && group.plain) || 'top-1');
   if (teacher) add(teachers.length > 1 ? teachers.length + ' teachers' : 'Teacher', top('teacher', meanTop1(teachers)), deviation(group && group.teacher) || (teachers.length > 1 ? 'top-1, their mean' : 'top-1'));
-  if (teacher && student) {
+  if (teacher && student && teacher.parameters !== student.parameters) {
     add('Fewer parameters', ratioText(teacher.parameters, student.parameters), large(teacher.parameters) + ' to ' + large(student.parameters));
     add('Less compute', ratioText(teacher.macs, student.macs), large(teacher.macs) + ' to ' + large(student.macs) + '\u00a0MACs');
   }
