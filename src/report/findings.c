@@ -24,10 +24,12 @@ static double seconds_of(const json_t *epochs, const char *part)
     return seconds;
 }
 
-/* Earlier versions did not write how long training took. */
+/* What has no name or no accuracy cannot be compared. Earlier versions did not write how long
+ * training took. */
 static void add_model(json_t *models, const json_t *run, const json_t *model, const char *part)
 {
-    if (!json_is_object(model))
+    if (!json_is_string(json_object_get(model, "network")) ||
+        !json_is_number(json_object_get(model, "top1")))
         return;
     json_t *copy = json_copy((json_t *)model);
     const double seconds = seconds_of(json_object_get(run, "epochs"), part);
@@ -157,16 +159,31 @@ static const char *recipe_of(const json_t *runs, size_t run)
     return text ? text : "";
 }
 
-/* What is compared, of one run. */
-static const json_t *figure(const json_t *run, const char *what)
+/* The mean of a run's teachers; NAN: there are none. */
+static double teachers_top1(const json_t *teachers)
 {
-    const json_t *summary = json_object_get(run, "summary");
-    if (strcmp(what, "gain") == 0)
-        return json_object_get(summary, "gain");
+    double sum = 0;
+    int count = 0;
+    for (size_t i = 0; i < json_array_size(teachers); i++) {
+        const json_t *top1 = json_object_get(json_array_get(teachers, i), "top1");
+        sum += json_number_value(top1);
+        count += json_is_number(top1);
+    }
+    return count ? sum / count : NAN;
+}
+
+/* What is compared, of one run; NAN: the run has no such figure. */
+static double figure(const json_t *run, const char *what)
+{
+    const json_t *summary = json_object_get(run, "summary"), *found;
     if (strcmp(what, "teacher") == 0)
-        return json_object_get(json_array_get(json_object_get(summary, "teachers"), 0), "top1");
-    return json_object_get(
-        json_object_get(summary, strcmp(what, "plain") == 0 ? "baseline" : "student"), "top1");
+        return teachers_top1(json_object_get(summary, "teachers"));
+    if (strcmp(what, "gain") == 0)
+        found = json_object_get(summary, "gain");
+    else
+        found = json_object_get(
+            json_object_get(summary, strcmp(what, "plain") == 0 ? "baseline" : "student"), "top1");
+    return json_is_number(found) ? json_number_value(found) : NAN;
 }
 
 /* Mean, and standard deviation of the sample: 0 for one. */
@@ -179,14 +196,14 @@ static void add_spread(json_t *group, const json_t *runs, const char *what)
         const double mean = count ? sum / count : 0;
         for (size_t i = 0; i < json_array_size(indices); i++) {
             const size_t run = (size_t)json_integer_value(json_array_get(indices, i));
-            const json_t *number = figure(json_array_get(runs, run), what);
-            if (!json_is_number(number))
+            const double number = figure(json_array_get(runs, run), what);
+            if (isnan(number))
                 continue;
             if (pass == 0) {
-                sum += json_number_value(number);
+                sum += number;
                 count++;
             } else {
-                squares += pow(json_number_value(number) - mean, 2);
+                squares += pow(number - mean, 2);
             }
         }
     }

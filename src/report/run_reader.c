@@ -85,6 +85,7 @@ static enum retort_status read_recipe(const char *folder, json_t *run)
     json_object_set_new(run, "recipe", run_reader_text(text));
     json_object_set_new(run, "name", recipe_value(text, "name"));
     json_object_set_new(run, "data", recipe_value(text, "set"));
+    json_object_set_new(run, "peers", recipe_value(text, "peers"));
     free(bytes.data);
     return RETORT_OK;
 }
@@ -111,17 +112,32 @@ static enum retort_status read_summary(const char *folder, json_t *run)
     return RETORT_OK;
 }
 
+/* Is it what the page takes a line for? */
+static bool is_epoch(json_t *line)
+{
+    json_t *losses = json_object_get(line, "losses"), *loss;
+    const char *name;
+    if (!json_is_string(json_object_get(line, "part")) || (losses && !json_is_object(losses)))
+        return false;
+    json_object_foreach(losses, name, loss) if (!json_is_object(loss)) return false;
+    return true;
+}
+
 static enum retort_status parse_epochs(const char *folder, char *text, json_t *epochs)
 {
     int number = 0;
-    char *rest;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line; (line = strsep(&text, "\n"));) {
         json_t *object = NULL;
         number++;
-        TRY(json_parse("metrics.jsonl", line, strlen(line), &object));
-        if (!json_is_object(object) || !json_is_string(json_object_get(object, "part"))) {
+        if (!*line)
+            continue;
+        const enum retort_status status = json_parse("the line", line, strlen(line), &object);
+        if (status != RETORT_OK)
+            return fail_in(status, "%s: metrics.jsonl:%d", folder, number);
+        if (!is_epoch(object)) {
             json_decref(object);
-            return fail(RETORT_FORMAT, "%s: metrics.jsonl:%d: an object with a part wanted", folder,
+            return fail(RETORT_FORMAT,
+                        "%s: metrics.jsonl:%d: an object with a part and losses wanted", folder,
                         number);
         }
         json_array_append_new(epochs, object);

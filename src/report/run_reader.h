@@ -1,6 +1,7 @@
 /* run_reader.h - a run's folder as one JSON object, with whatever of it is there.
  *
  *   folder, name, recipe (text), data (name of the set), state ("done", "running", "stopped")
+ *   peers     how many students taught each other, as the recipe says it; "" where it does not
  *   summary   run.json, {} when it is not there
  *   epochs    the lines of metrics.jsonl */
 #ifndef REPORT_RUN_READER_H

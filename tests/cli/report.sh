@@ -60,6 +60,27 @@ expect 0 "$folder/bad/report.html" report "$folder/bad"
 if grep -qF '<script>alert' "$folder/bad/report.html"; then fail "a name became a script"; fi
 says "$folder/bad/report.html" '&lt;/script&gt;' '\u003c/script\u003e'
 
+# Files that are damaged are named, and no page is made of half of them.
+mkdir "$folder/damaged"
+cp "$folder/run/"* "$folder/damaged" 2>/dev/null || true
+rm -f "$folder/damaged/report.html"
+head -c 300 "$folder/run/metrics.jsonl" >"$folder/damaged/metrics.jsonl"
+expect 1 "$folder/damaged: metrics.jsonl:1: the line is no JSON" report "$folder/damaged"
+printf '{"part":"student","losses":[]}\n' >"$folder/damaged/metrics.jsonl"
+expect 1 "metrics.jsonl:1: an object with a part and losses wanted" report "$folder/damaged"
+cp "$folder/run/metrics.jsonl" "$folder/damaged"
+head -c 1000 "$folder/run/exhibits.safetensors" >"$folder/damaged/exhibits.safetensors"
+expect 1 "$folder/damaged/exhibits.safetensors" report "$folder/damaged"
+cp "$folder/run/exhibits.safetensors" "$folder/damaged"
+head -c 100 "$folder/run/run.json" >"$folder/damaged/run.json"
+expect 1 'run.json is no JSON' report "$folder/damaged"
+[ ! -e "$folder/damaged/report.html" ] || fail 'a page of damaged files'
+# Without pictures there is a page without them.
+cp "$folder/run/run.json" "$folder/damaged"
+rm "$folder/damaged/exhibits.safetensors"
+expect 0 "$folder/damaged/report.html" report "$folder/damaged"
+if grep -qF '"samples":' "$folder/damaged/report.html"; then fail 'pictures from nowhere'; fi
+
 expect 1 "a run's folder wanted" report "$folder"
 expect 1 "a run's folder wanted" report "$folder/nowhere"
 expect 1 "$folder/nowhere/page.html" report "$folder/run" -o "$folder/nowhere/page.html"

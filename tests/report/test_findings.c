@@ -93,6 +93,22 @@ static void a_group_is_one_recipe_with_several_seeds(void **state)
     json_decref(data);
 }
 
+static void several_teachers_count_as_their_mean(void **state)
+{
+    const char *folder = made_run("teachers", "a", 1, 50, 52);
+    made_run_write(folder, "run.json",
+                   "{\"teachers\":[{\"network\":\"a\",\"top1\":60},"
+                   "{\"network\":\"b\",\"top1\":64},{}]}");
+    json_t *run = read(folder);
+    assert_int_equal(json_array_size(json_object_get(run, "models")), 2);
+    json_t *data = json_pack("{s:[o]}", "runs", run);
+    assert_ok(findings_of_groups(data));
+    const json_t *group = json_array_get(json_object_get(data, "groups"), 0);
+    assert_true(near(value_at(group, "teacher", "mean"), 62));
+    assert_null(json_object_get(group, "student"));
+    json_decref(data);
+}
+
 static void times_come_from_epochs_where_the_summary_has_none(void **state)
 {
     const char *folder = made_run("times", "a", 1, 50, 52);
@@ -115,6 +131,7 @@ int main(void)
         cmocka_unit_test(classes_without_images_are_left_out),
         cmocka_unit_test(shares_of_losses_sum_to_hundred),
         cmocka_unit_test(times_come_from_epochs_where_the_summary_has_none),
+        cmocka_unit_test(several_teachers_count_as_their_mean),
         cmocka_unit_test(a_group_is_one_recipe_with_several_seeds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,10 @@ static void damaged_files_are_named(void **state)
     made_run_write(folder, "run.json", "{}");
     made_run_write(folder, "metrics.jsonl", "{\"part\":\"student\"}\n{}\n");
     assert_fails(retort_report(&folder, 1, NULL, NULL), RETORT_FORMAT, "metrics.jsonl:2");
+    made_run_write(folder, "metrics.jsonl", "{\"part\":\"student\"}\n\n{\"part\":\"stu");
+    assert_fails(retort_report(&folder, 1, NULL, NULL), RETORT_FORMAT, "metrics.jsonl:3");
+    made_run_write(folder, "metrics.jsonl", "{\"part\":\"student\",\"losses\":{\"ce\":3}}");
+    assert_fails(retort_report(&folder, 1, NULL, NULL), RETORT_FORMAT, "metrics.jsonl:1");
     made_run_write(folder, "metrics.jsonl", "");
     made_run_write(folder, "exhibits.safetensors", "not one");
     assert_fails(retort_report(&folder, 1, NULL, NULL), RETORT_FORMAT, "exhibits.safetensors");

@@ -30,7 +30,9 @@ static void each_pair_is_added_once(void **state)
                                               "summary", "teachers", "network", "resnet:depth=56",
                                               "student", "network", "resnet:depth=20"));
     assert_ok(reference_add(data));
-    assert_int_equal(json_array_size(json_object_get(data, "references")), 1);
+    const json_t *references = json_object_get(data, "references");
+    assert_int_equal(json_array_size(references), 1);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(references, 0), "runs")), 2);
     json_decref(data);
 }
 
