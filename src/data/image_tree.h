@@ -41,9 +41,9 @@ enum retort_status image_tree_make_classes(struct image_tree *images, const char
 enum retort_status image_tree_assign(struct image_tree *images, const char *folder,
                                      enum image_part part);
 
-/* Give the test set one image in ten of each class of the training set, at least one, always the
- * same ones. */
-enum retort_status image_tree_hold_out(struct image_tree *images);
+/* Give the test set this share of the images of each class of the training set, rounded down, but
+ * at least one and not all; always the same ones, which are among those of any larger share. */
+enum retort_status image_tree_hold_out(struct image_tree *images, double share);
 
 /* Decode all images that were given a part into the writer. A class without images, in either part,
  * is an error. */

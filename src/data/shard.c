@@ -289,6 +289,8 @@ static enum retort_status read_description(const char *folder, const char *path,
                        INT_MAX - 1, &counts[part]));
     TRY(get_reals(path, json_object_get(json, "mean"), "mean", shape[0], 0, dataset->mean));
     TRY(get_reals(path, json_object_get(json, "std"), "std", shape[0], 0, dataset->std));
+    TRY(get_number(path, json_object_get(json, "skipped"), "skipped", 0, INT_MAX,
+                   &dataset->left_out));
     TRY(get_classes(path, json_object_get(json, "classes"), dataset));
     TRY(open_part(folder, 0, shape, counts[0], dataset->classes, &dataset->train));
     TRY(open_part(folder, 1, shape, counts[1], dataset->classes, &dataset->test));
