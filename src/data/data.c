@@ -83,6 +83,7 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
     struct dataset dataset;
     struct duplicates found;
     reading.skip_bad = true;
+    reading.verify = true;
     TRY(dataset_open(data, &reading, &dataset));
     enum retort_status status = duplicates_count(&dataset, &found);
     if (status != RETORT_OK) {

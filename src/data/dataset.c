@@ -1,6 +1,7 @@
 /* dataset.c - from a specification to a data set in memory, mapped, or converted. */
 #include "data/dataset.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,7 +118,10 @@ static enum retort_status open_shard(const struct source *source,
     if (options->size > 0 && options->size != dataset->train.height)
         return fail(RETORT_INVALID, "%s: size: %d found, the shard holds images of %d",
                     source->path, options->size, dataset->train.height);
-    return RETORT_OK;
+    if (options->held_out > 0 && fabs(options->held_out - dataset->held_out) > 1e-9)
+        return fail(RETORT_INVALID, "%s: held_out: %g found, the shard was made with %g",
+                    source->path, options->held_out, dataset->held_out);
+    return options->verify ? shard_verify(source->path, dataset) : RETORT_OK;
 }
 
 /* Readers of large sets give images one by one; folder NULL: into memory. */

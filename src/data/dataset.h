@@ -21,6 +21,7 @@ struct image_set {
     uint32_t *rows;  /* (count): each image's place in pixels; NULL: image i lies at place i */
     size_t mapped;   /* bytes at `pixels` that are mapped from a file; 0: ordinary memory */
     bool shared;     /* pixels belong to another set of the same data set */
+    uint64_t *sums;  /* (stored images): hash_bytes of each, as a shard keeps them; or NULL */
 };
 
 /* Records that were left out because dataset_options.skip_bad allowed it: why, one sentence each.
@@ -54,6 +55,7 @@ struct dataset_options {
     double held_out; /* share of each class that becomes the test set, for formats that may have
                         none; 0: their default */
     bool skip_bad;   /* leave out, and list, records that cannot be used; else they are errors */
+    bool verify;     /* hold all pixels of a shard against their checksums, which reads them all */
 };
 
 struct image_writer;

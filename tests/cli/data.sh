@@ -38,6 +38,16 @@ expect 1 'an empty or new folder wanted' data convert "$data" "$folder/shard"
 expect 1 'is a shard already' data convert "shard:$folder/shard" "$folder/other"
 [ ! -e "$folder/other" ] || fail "convert has left a folder behind"
 
+# A damaged byte of a shard: opening it stays quick, checking it reads all.
+cp -r "$folder/shard" "$folder/damaged"
+printf '\377' | dd of="$folder/damaged/train.pixels" bs=1 seek=5000 conv=notrunc 2>/dev/null
+expect 0 'images    40 training' data info "shard:$folder/damaged"
+expect 1 "retort: $folder/damaged/train.pixels: image 4 at byte 4096: damaged" data check "shard:$folder/damaged"
+expect 1 'image 4 at byte 4096: damaged' data check "fashion-mnist:$folder/damaged" --skip-bad
+sed 's/"version": 2/"version": 1/' "$folder/shard/shard.json" >"$folder/damaged/shard.json"
+expect 1 'shard.json: version 1 found, which has no checksums; 2 wanted: convert the data set again' \
+    data info "shard:$folder/damaged"
+
 # A bad record: an error, or listed and left out.
 cp -r "$folder/data" "$folder/bad"
 printf '\012' | dd of="$folder/bad/train-labels-idx1-ubyte" bs=1 seek=25 conv=notrunc 2>/dev/null
