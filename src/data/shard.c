@@ -44,11 +44,13 @@ static const char *const shard_labels[2] = {"train.labels", "test.labels"};
 static const char *const shard_sums[2] = {"train.sums", "test.sums"};
 static const char *const part_names[2] = {"train", "test"};
 
+/* Without an allocation, so that want of memory does not make a shard something else. */
 bool shard_is_there(const char *path)
 {
-    char *file = file_join(path, description);
-    bool there = file && file_exists(file);
-    free(file);
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool there = folder >= 0 && faccessat(folder, description, F_OK, 0) == 0;
+    if (folder >= 0)
+        close(folder);
     return there;
 }
 
@@ -71,12 +73,11 @@ void shard_abandon(const char *folder)
 {
     const char *const names[] = {description,     shard_pixels[0], shard_pixels[1], shard_labels[0],
                                  shard_labels[1], shard_sums[0],   shard_sums[1]};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char *path = file_join(folder, names[i]);
-        if (path)
-            unlink(path);
-        free(path);
-    }
+    int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; opened >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
+        unlinkat(opened, names[i], 0);
+    if (opened >= 0)
+        close(opened);
     rmdir(folder);
 }
 
@@ -100,10 +101,11 @@ static enum retort_status check_sum(const char *path, uint64_t found, const json
 /* Of a description: it does not depend on spaces and order. */
 static enum retort_status sum_description(const char *path, const json_t *json, uint64_t *sum)
 {
-    json_t *rest = json_copy((json_t *)(uintptr_t)json);
+    json_t *rest = json_copy((json_t *)(uintptr_t)json); /* without what memory was missing for */
+    bool whole = rest && json_object_size(rest) == json_object_size(json);
     if (rest)
         json_object_del(rest, "checksum");
-    char *text = rest ? json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = whole ? json_text(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(rest);
     if (!text)
         return fail(RETORT_MEMORY, "%s: out of memory", path);
@@ -151,32 +153,48 @@ static enum retort_status write_numbers(const char *folder, const char *name,
                : RETORT_OK;
 }
 
+/* json_array_append_new takes its value in any case; a NULL, where memory is out, is a failure. */
+static json_t *list_names(const struct dataset *dataset)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < dataset->classes; i++)
+        if (json_array_append_new(names, json_string(dataset->class_names[i]))) {
+            json_decref(names);
+            return NULL;
+        }
+    return names;
+}
+
+static json_t *list_numbers(const float *numbers, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        if (json_array_append_new(list, json_real((double)numbers[i]))) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+/* NULL: memory is out. */
 static json_t *describe(const struct dataset *dataset, const struct image_set *train,
                         const struct image_set *test, json_t *checksums)
 {
-    json_t *names = json_array(), *mean = json_array(), *std = json_array();
-    for (int i = 0; i < dataset->classes; i++)
-        json_array_append_new(names, json_string(dataset->class_names[i]));
-    for (int c = 0; c < train->channels; c++) {
-        json_array_append_new(mean, json_real((double)dataset->mean[c]));
-        json_array_append_new(std, json_real((double)dataset->std[c]));
-    }
     return json_pack("{s:s, s:i, s:s, s:[iii], s:i, s:i, s:i, s:f, s:o, s:o, s:o, s:O}", "format",
                      format_name, "version", VERSION, "name", dataset->name, "shape",
                      train->channels, train->height, train->width, "train", train->count, "test",
                      test->count, "skipped", dataset->skipped.count, "held_out", dataset->held_out,
-                     "mean", mean, "std", std, "classes", names, "checksums", checksums);
+                     "mean", list_numbers(dataset->mean, train->channels), "std",
+                     list_numbers(dataset->std, train->channels), "classes", list_names(dataset),
+                     "checksums", checksums);
 }
 
-/* jansson takes no text that is not UTF-8. */
+/* JSON holds no text that is not UTF-8. */
 static enum retort_status check_names(const char *path, const struct dataset *dataset)
 {
-    for (int i = 0; i < dataset->classes; i++) {
-        json_t *name = json_string(dataset->class_names[i]);
-        if (!name)
+    for (int i = 0; i < dataset->classes; i++)
+        if (!json_takes(dataset->class_names[i]))
             return fail(RETORT_FORMAT, "%s: the name of class %d is not UTF-8 text", path, i);
-        json_decref(name);
-    }
     return RETORT_OK;
 }
 
@@ -188,7 +206,7 @@ static enum retort_status write_description(const char *path, json_t *json)
     TRY(sum_description(path, json, &sum));
     char *text = json_object_set_new(json, "checksum", sum_text(sum))
                      ? NULL
-                     : json_dumps(json, JSON_INDENT(1));
+                     : json_text(json, JSON_INDENT(1));
     if (!text)
         return fail(RETORT_MEMORY, "%s: out of memory", path);
     enum retort_status status = file_write(path, text, strlen(text));

@@ -44,7 +44,8 @@ static uint64_t write_text(int file, const struct text *text, uint64_t offset)
     return offset + text->used;
 }
 
-/* Version, flags, method, time, date, CRC, two sizes that the extra field has, length of the name. */
+/* Version, flags, method, time, date, CRC, two sizes that the extra field has, length of the name.
+ */
 static void put_common(struct text *text, const struct member *member)
 {
     put(text, 45, 2);
