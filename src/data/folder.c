@@ -25,6 +25,7 @@ static enum retort_status assign(struct image_tree *images)
     bool has_train = image_tree_has(images, "train/");
     const char *train = has_train ? "train/" : "";
     TRY(image_tree_make_classes(images, train));
+    TRY(image_tree_check_folders(images, train));
     TRY(image_tree_assign(images, train, IMAGE_TRAIN));
     if (has_train && image_tree_has(images, "val/"))
         return assign_test(images, "val/");

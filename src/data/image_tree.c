@@ -122,6 +122,27 @@ static enum retort_status skip(struct image_tree *images, enum retort_status sta
     return dataset_skip(images->dataset, images->options, status);
 }
 
+enum retort_status image_tree_check_folders(struct image_tree *images, const char *folder)
+{
+    const char *last = "";
+    size_t last_length = 0;
+    for (int i = 0; i < images->tree.count; i++) {
+        const char *name = images->tree.files[i].fault ? NULL : name_below(images, i, folder);
+        size_t length = name ? strcspn(name, "/") : 0;
+        if (length == 0 || !name[length] ||
+            image_tree_find_class(images->dataset, name, length) >= 0)
+            continue;
+        bool told = length == last_length && memcmp(name, last, length) == 0;
+        last = name;
+        last_length = length;
+        if (!told)
+            TRY(skip(images,
+                     fail(RETORT_FORMAT, "%s: class \"%.*s\": no images found in %s%.*s",
+                          images->tree.path, (int)length, name, folder, (int)length, name)));
+    }
+    return RETORT_OK;
+}
+
 /* ---- parts ---- */
 
 static enum retort_status check_file(const struct image_tree *images, int file, const char *where)

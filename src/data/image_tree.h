@@ -37,6 +37,9 @@ int image_tree_find_class(const struct dataset *dataset, const char *name, size_
 /* Make the data set's classes of those that the files in `folder` lie in, sorted. */
 enum retort_status image_tree_make_classes(struct image_tree *images, const char *folder);
 
+/* A folder in `folder` that is no class, as it holds no images, is an error. */
+enum retort_status image_tree_check_folders(struct image_tree *images, const char *folder);
+
 /* Give every image in `folder` its class; one that lies in no class of the data set is an error. */
 enum retort_status image_tree_assign(struct image_tree *images, const char *folder,
                                      enum image_part part);

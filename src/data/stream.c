@@ -141,8 +141,12 @@ static enum retort_status read_block(struct stream *stream, const void **data, s
         *size = 0;
         return stream->gzip ? check_trailer(stream) : RETORT_OK;
     }
-    if (code != ARCHIVE_OK)
-        return stream_fail_archive(stream->raw);
+    if (code != ARCHIVE_OK) {
+        enum retort_status status = stream_fail_archive(stream->raw);
+        return stream->size == 0 ? status
+                                 : fail_in(status, "after %llu bytes that were unpacked",
+                                           (unsigned long long)stream->size);
+    }
     stream->size += *size;
     if (stream->size > stream->limit)
         return fail(RETORT_FORMAT, "more than %llu bytes found, at most that many were wanted",

@@ -148,8 +148,9 @@ typedef enum retort_status action(const char *specification, const char *folder)
 /* What a conversion leaves: nothing, or a whole shard. Removes it. */
 static void check_folder(const char *specification, long n, const char *folder)
 {
-    static const char *const names[] = {"shard.json",  "train.pixels", "test.pixels", "train.labels",
-                                        "test.labels", "train.sums",   "test.sums"};
+    static const char *const names[] = {"shard.json",   "train.pixels", "test.pixels",
+                                        "train.labels", "test.labels",  "train.sums",
+                                        "test.sums"};
     char text[400];
     struct dataset dataset;
     if (!file_exists(folder))
@@ -287,7 +288,8 @@ static void sets_of_image_files(void **state)
 
 static void tiny_imagenet(void **state)
 {
-    static char classes[] = "a\nb\n", names[] = "b\tbeetle\n", annotations[] = "1.png\ta\n2.png\tb\n";
+    static char classes[] = "a\nb\n", names[] = "b\tbeetle\n",
+                annotations[] = "1.png\ta\n2.png\tb\n";
     struct images_file files[14];
     int count = make_images(files);
     files[5].name = "val/images/1.png";
@@ -357,9 +359,12 @@ int main(void)
 {
     json_set_alloc_funcs(__wrap_malloc, free);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_of_idx_files),   cmocka_unit_test(sets_of_cifar_records),
-        cmocka_unit_test(sets_of_image_files), cmocka_unit_test(tiny_imagenet),
-        cmocka_unit_test(imagenet),            cmocka_unit_test(shards),
+        cmocka_unit_test(sets_of_idx_files),
+        cmocka_unit_test(sets_of_cifar_records),
+        cmocka_unit_test(sets_of_image_files),
+        cmocka_unit_test(tiny_imagenet),
+        cmocka_unit_test(imagenet),
+        cmocka_unit_test(shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

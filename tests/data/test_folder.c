@@ -291,6 +291,9 @@ static const struct damage {
     {"train/ant/00.png", "words", NULL, "train/ant/00.png: a second entry of that name found", 1,
      true},
     {"../evil.txt", "words", NULL, NULL, 0, true},
+    {"train/yak/1.txt", "words", NULL, "class \"yak\": no images found in train/yak", 1, false},
+    {"train/yak/more/1.txt", "words", NULL, "class \"yak\": no images found in", 1, false},
+    {"val/yak/1.txt", "words", NULL, NULL, 0, false},
 };
 
 static void bad_files_are_errors_or_listed(void **state)
@@ -391,6 +394,26 @@ static void what_is_no_set_is_refused(void **state)
     assert_fails(open_at("folder", empty, &size, &dataset), RETORT_INVALID, "size: 1025");
 }
 
+static void empty_folders_of_classes_are_errors(void **state)
+{
+    const struct dataset_options options = {.size = 16}, skip = {.size = 16, .skip_bad = true};
+    struct set set;
+    struct dataset dataset;
+    const char *path = next_path("");
+    char inner[300];
+    make_set(&set, "");
+    images_write_folder(path, set.files, set.count);
+    snprintf(inner, sizeof(inner), "%s/train/yak", path);
+    assert_ok(file_make_folder(inner));
+    assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT,
+                 "class \"yak\": no images found in train/yak");
+    assert_ok(open_at("folder", path, &skip, &dataset));
+    check(&dataset);
+    assert_int_equal(dataset.skipped.count, 1);
+    dataset_release(&dataset);
+    release(&set);
+}
+
 static void a_cut_archive_is_refused(void **state)
 {
     struct dataset_options options = {.size = 16, .skip_bad = true};
@@ -405,6 +428,8 @@ static void a_cut_archive_is_refused(void **state)
         assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
         assert_ok(file_write(path, bytes.data, bytes.size / 2));
         assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT, "truncated");
+        if (filters[i] == ARCHIVE_FILTER_NONE)
+            assert_non_null(strstr(retort_message(), ".tar: behind entry "));
         free(bytes.data);
         release(&set);
     }
@@ -528,6 +553,7 @@ int main(void)
         cmocka_unit_test(folders_that_cannot_be_walked_are_refused),
         cmocka_unit_test(a_folder_elsewhere_may_be_linked),
         cmocka_unit_test(what_is_no_set_is_refused),
+        cmocka_unit_test(empty_folders_of_classes_are_errors),
         cmocka_unit_test(a_cut_archive_is_refused),
         cmocka_unit_test(tiny_imagenet_is_read),
         cmocka_unit_test(damaged_texts_are_refused),
