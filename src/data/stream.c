@@ -85,10 +85,13 @@ enum retort_status stream_open(struct stream *stream, const char *path, uint64_t
         status = fail(RETORT_MEMORY, "out of memory");
         goto done;
     }
-    archive_read_support_filter_gzip(made.raw);
-    archive_read_support_filter_xz(made.raw);
-    archive_read_support_format_raw(made.raw);
-    archive_read_support_format_empty(made.raw);
+    if (archive_read_support_filter_gzip(made.raw) != ARCHIVE_OK ||
+        archive_read_support_filter_xz(made.raw) != ARCHIVE_OK ||
+        archive_read_support_format_raw(made.raw) != ARCHIVE_OK ||
+        archive_read_support_format_empty(made.raw) != ARCHIVE_OK) {
+        status = fail(RETORT_MEMORY, "out of memory");
+        goto done;
+    }
     struct archive_entry *entry;
     int code = archive_read_open_fd(made.raw, made.descriptor, BLOCK);
     if (code == ARCHIVE_OK)

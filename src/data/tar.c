@@ -56,8 +56,9 @@ enum retort_status tar_open(const char *path, uint64_t limit, struct tar **tar)
     if (!made->archive) {
         status = fail(RETORT_MEMORY, "out of memory");
     } else {
-        archive_read_support_format_tar(made->archive);
-        if (archive_read_open(made->archive, &made->stream, NULL, feed, NULL) != ARCHIVE_OK)
+        if (archive_read_support_format_tar(made->archive) != ARCHIVE_OK)
+            status = fail(RETORT_MEMORY, "out of memory");
+        else if (archive_read_open(made->archive, &made->stream, NULL, feed, NULL) != ARCHIVE_OK)
             status = fail_tar(made);
     }
     if (status == RETORT_OK)

@@ -10,6 +10,7 @@
 
 #include <archive.h>
 #include <jansson.h>
+#include <png.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,7 +109,21 @@ json_t *__wrap_json_loadb(const char *text, size_t size, size_t flags, json_erro
     return found;
 }
 
+/* As libpng says it. */
+int __real_png_image_begin_read_from_memory(png_imagep image, png_const_voidp data, size_t size);
+int __wrap_png_image_begin_read_from_memory(png_imagep image, png_const_voidp data, size_t size);
+int __wrap_png_image_begin_read_from_memory(png_imagep image, png_const_voidp data, size_t size)
+{
+    if (!is_refused())
+        return __real_png_image_begin_read_from_memory(image, data, size);
+    image->warning_or_error = 2;
+    snprintf(image->message, sizeof(image->message), "png_image_read: out of memory");
+    return 0;
+}
+
 /* ---- what is done ---- */
+
+static int left_out; /* records, of the set that was opened last */
 
 /* Open a set, hold images out, count equal ones, take a batch. */
 static enum retort_status open_and_read(const char *specification, const char *folder)
@@ -124,6 +139,7 @@ static enum retort_status open_and_read(const char *specification, const char *f
     enum retort_status status;
     (void)folder;
     TRY(dataset_open(specification, &options, &dataset));
+    left_out = dataset.skipped.count + dataset.left_out;
     TRY_DONE(duplicates_count(&dataset, &duplicates));
     TRY_DONE(loader_create(&dataset, true, &loading, &loader));
     TRY_DONE(loader_start(loader, 0, 0));
@@ -139,6 +155,7 @@ static enum retort_status convert(const char *specification, const char *folder)
     const struct dataset_options options = {.skip_bad = true};
     struct dataset dataset = {0};
     TRY(dataset_convert(specification, &options, folder, &dataset));
+    left_out = dataset.skipped.count;
     dataset_release(&dataset);
     return RETORT_OK;
 }
@@ -170,12 +187,17 @@ static void check_folder(const char *specification, long n, const char *folder)
 /* An allocation that nobody needs may fail without harm; any other is out of memory. */
 static bool try_one(const char *specification, action *act, const char *folder, long n)
 {
+    static int usual; /* records that are left out because they are bad */
     atomic_store(&failed, false);
     atomic_store(&left, n);
     enum retort_status status = act(specification, folder);
     atomic_store(&left, -1);
     if (!atomic_load(&failed))
         assert_ok(status);
+    if (n < 0)
+        usual = left_out;
+    if (status == RETORT_OK && left_out != usual)
+        fail_msg("%s: allocation %ld failed, and a record is left out", specification, n);
     if (status != RETORT_OK && status != RETORT_MEMORY)
         fail_msg("%s: allocation %ld failed, which gave status %d (%s)", specification, n, status,
                  retort_message());
@@ -192,6 +214,7 @@ static void try_all(const char *specification, action *act)
     snprintf(name, sizeof(name), "converted-%d", number++);
     const char *folder = support_path(name);
     long n = 0;
+    assert_false(try_one(specification, act, folder, -1)); /* none fails */
     for (int mode = 0; mode < 2; mode++) {
         stays_out = mode;
         for (n = 0; try_one(specification, act, folder, n); n++)
