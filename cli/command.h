@@ -30,5 +30,7 @@ int report_failure(void);
 struct argp_state;
 int option_number(struct argp_state *state, const char *option, const char *text, int least,
                   int most);
+/* The same of a number above 0. */
+double option_share(struct argp_state *state, const char *option, const char *text, double most);
 
 #endif

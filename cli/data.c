@@ -18,7 +18,7 @@ struct options {
 struct action {
     const char *name;
     int least, most; /* arguments behind the name */
-    bool takes_from; /* else --size and --skip-bad */
+    bool takes_from; /* else --size, --held-out and --skip-bad */
     int (*run)(const struct options *options);
 };
 
@@ -225,11 +225,20 @@ static const struct action actions[] = {
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
-enum { OPTION_JSON = 256, OPTION_SIZE, OPTION_SKIP_BAD, OPTION_FROM, OPTION_QUIET };
+enum {
+    OPTION_JSON = 256,
+    OPTION_SIZE,
+    OPTION_HELD_OUT,
+    OPTION_SKIP_BAD,
+    OPTION_FROM,
+    OPTION_QUIET
+};
 
 static const struct argp_option rows[] = {
     {"size", OPTION_SIZE, "N", 0, "height and width of images, for sets of images of any size (64)",
      0},
+    {"held-out", OPTION_HELD_OUT, "SHARE", 0,
+     "share of each class that becomes the test set, for a folder without val and test (0.1)", 0},
     {"skip-bad", OPTION_SKIP_BAD, NULL, 0, "leave out, and list, records that cannot be used", 0},
     {"from", OPTION_FROM, "URL", 0, "fetch: an address that has the files, instead of the official",
      0},
@@ -260,8 +269,11 @@ static void check_arguments(struct argp_state *state, const struct options *opti
                    action->most > action->least ? " or one more" : "");
     if ((options->from || options->quiet) && !action->takes_from)
         argp_error(state, "--from and --quiet belong to fetch, %s found", action->name);
-    if ((options->data.size || options->data.skip_bad || options->json) && action->takes_from)
-        argp_error(state, "--size, --skip-bad and --json do not belong to %s", action->name);
+    if ((options->data.size || options->data.held_out > 0 || options->data.skip_bad ||
+         options->json) &&
+        action->takes_from)
+        argp_error(state, "--size, --held-out, --skip-bad and --json do not belong to %s",
+                   action->name);
 }
 
 static error_t parse(int key, char *text, struct argp_state *state)
@@ -270,6 +282,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     switch (key) {
     case OPTION_SIZE:
         options->data.size = option_number(state, "size", text, 1, 1024);
+        return 0;
+    case OPTION_HELD_OUT:
+        options->data.held_out = option_share(state, "held-out", text, 0.9);
         return 0;
     case OPTION_SKIP_BAD:
         options->data.skip_bad = true;

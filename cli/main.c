@@ -35,6 +35,16 @@ int option_number(struct argp_state *state, const char *option, const char *text
     return (int)value;
 }
 
+double option_share(struct argp_state *state, const char *option, const char *text, double most)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value > 0 && value <= most))
+        argp_error(state, "--%s: %s found, a number above 0, at most %g, wanted", option, text,
+                   most);
+    return value;
+}
+
 static void print_help(FILE *out)
 {
     fprintf(out, "Usage: retort COMMAND [ARGUMENT...]\n"

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "data/shard.h"
+
 enum { MOST = 16 };
 
 struct set {
@@ -160,12 +163,26 @@ static void make_arrays(void)
     free(numbers.data);
 }
 
+/* The description of what shard.c has beside it. */
 static void make_shard(void)
 {
-    static const char text[] =
-        "{\"format\":\"retort.shard\",\"version\":1,\"name\":\"x\",\"shape\":[1,2,2],\"train\":2,"
-        "\"test\":1,\"skipped\":0,\"mean\":[0.5],\"std\":[0.25],\"classes\":[\"a\",\"b\"]}";
-    assert_ok(file_write(path_of("shard", "shard.json"), text, sizeof(text) - 1));
+    static const uint8_t zeros[4];
+    static int labels[2] = {0, 1};
+    static char *names[2] = {"a", "b"};
+    uint64_t sum = hash_bytes(HASH_START, zeros, sizeof(zeros)), sums[2] = {sum, sum};
+    const struct image_set train = {
+        .count = 2, .channels = 1, .height = 2, .width = 2, .labels = labels, .sums = sums};
+    struct image_set test = train;
+    const struct dataset dataset = {
+        .name = "x", .classes = 2, .class_names = names, .mean = {0.5f}, .std = {0.25f}};
+    const char *folder = support_path("shard");
+    struct file_bytes text;
+    test.count = 1;
+    assert_ok(file_make_folder(folder));
+    assert_ok(shard_describe(folder, &dataset, &train, &test));
+    assert_ok(file_read(support_path("shard/shard.json"), 100000, &text));
+    assert_ok(file_write(path_of("shard", "shard.json"), text.data, text.size));
+    free(text.data);
 }
 
 int main(int argc, char **argv)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+
 static char folder[] = "/tmp/retort-fuzz-XXXXXX";
 
 static void put(const char *name, const void *data, size_t size)
@@ -20,12 +22,15 @@ static void put(const char *name, const void *data, size_t size)
 static void make_folder(void)
 {
     static const uint8_t zeros[8], labels[8] = {0, 0, 0, 0, 1, 0, 0, 0};
+    uint64_t sum = hash_bytes(HASH_START, zeros, 4), sums[2] = {sum, sum};
     if (!mkdtemp(folder))
         abort();
     put("train.pixels", zeros, 8);
     put("test.pixels", zeros, 4);
     put("train.labels", labels, 8);
     put("test.labels", labels, 4);
+    put("train.sums", sums, 16);
+    put("test.sums", sums, 8);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -26,7 +26,9 @@ struct retort_data_format {
 RETORT_API bool retort_data_format(int index, struct retort_data_format *format);
 
 struct retort_data_options {
-    int size;      /* height and width, for formats of images of any size; 0: their default */
+    int size;        /* height and width, for formats of images of any size; 0: their default */
+    double held_out; /* share of each class that becomes the test set, for folders without one; 0:
+                        0.1 */
     bool skip_bad; /* leave out records that cannot be used, and list them; else they are errors */
 };
 

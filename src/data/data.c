@@ -59,10 +59,16 @@ void retort_data_info_release(struct retort_data_info *info)
     *info = (struct retort_data_info){0};
 }
 
+static struct dataset_options reading_of(const struct retort_data_options *options)
+{
+    return (struct dataset_options){
+        .size = options->size, .held_out = options->held_out, .skip_bad = options->skip_bad};
+}
+
 enum retort_status retort_data_info(const char *data, const struct retort_data_options *options,
                                     struct retort_data_info *info)
 {
-    const struct dataset_options reading = {.size = options->size, .skip_bad = options->skip_bad};
+    const struct dataset_options reading = reading_of(options);
     struct dataset dataset;
     TRY(dataset_open(data, &reading, &dataset));
     take_info(&dataset, info);
@@ -73,9 +79,11 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
                                      struct retort_data_info *info,
                                      struct retort_data_duplicates *duplicates)
 {
-    const struct dataset_options reading = {.size = options->size, .skip_bad = true};
+    struct dataset_options reading = reading_of(options);
     struct dataset dataset;
     struct duplicates found;
+    reading.skip_bad = true;
+    reading.verify = true;
     TRY(dataset_open(data, &reading, &dataset));
     enum retort_status status = duplicates_count(&dataset, &found);
     if (status != RETORT_OK) {
@@ -95,7 +103,7 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
 enum retort_status retort_data_convert(const char *data, const struct retort_data_options *options,
                                        const char *folder, struct retort_data_info *info)
 {
-    const struct dataset_options reading = {.size = options->size, .skip_bad = options->skip_bad};
+    const struct dataset_options reading = reading_of(options);
     struct dataset dataset;
     TRY(dataset_convert(data, &reading, folder, &dataset));
     take_info(&dataset, info);

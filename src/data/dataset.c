@@ -1,6 +1,7 @@
 /* dataset.c - from a specification to a data set in memory, mapped, or converted. */
 #include "data/dataset.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ static enum retort_status check_options(const struct dataset_options *options,
                                         const struct dataset_format *format)
 {
     enum { LARGEST_SIZE = 1024 };
+    static const double MOST_HELD_OUT = 0.9;
     TRY(check_number("limit", options->limit, "images per class"));
     TRY(check_number("test_limit", options->test_limit, "images per class"));
     TRY(check_number("val", options->val, "images"));
@@ -96,6 +98,12 @@ static enum retort_status check_options(const struct dataset_options *options,
     if (options->size > 0 && !format->any_size)
         return fail(RETORT_INVALID, "size: %d found, but the images of %s have a size of their own",
                     options->size, format->name);
+    if (!(options->held_out >= 0 && options->held_out <= MOST_HELD_OUT))
+        return fail(RETORT_INVALID, "held_out: %g found, 0 to %g wanted", options->held_out,
+                    MOST_HELD_OUT);
+    if (options->held_out > 0 && !format->may_hold_out)
+        return fail(RETORT_INVALID, "held_out: %g found, but %s has test images of its own",
+                    options->held_out, format->name);
     return RETORT_OK;
 }
 
@@ -110,7 +118,10 @@ static enum retort_status open_shard(const struct source *source,
     if (options->size > 0 && options->size != dataset->train.height)
         return fail(RETORT_INVALID, "%s: size: %d found, the shard holds images of %d",
                     source->path, options->size, dataset->train.height);
-    return RETORT_OK;
+    if (options->held_out > 0 && fabs(options->held_out - dataset->held_out) > 1e-9)
+        return fail(RETORT_INVALID, "%s: held_out: %g found, the shard was made with %g",
+                    source->path, options->held_out, dataset->held_out);
+    return options->verify ? shard_verify(source->path, dataset) : RETORT_OK;
 }
 
 /* Readers of large sets give images one by one; folder NULL: into memory. */
@@ -226,7 +237,8 @@ enum retort_status dataset_convert(const char *specification, const struct datas
     TRY_DONE(check_options(options, source.format));
     TRY_DONE(convert(&source, options, folder, &read));
     TRY_DONE(shard_open(folder, &made));
-    made.skipped = read.skipped;
+    made.skipped = read.skipped; /* whose sentences say more than the number in the shard */
+    made.left_out = 0;
     read.skipped = (struct skip_list){0};
     *dataset = made;
     made = (struct dataset){0};
@@ -274,6 +286,27 @@ enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_op
         return fail(RETORT_MEMORY, "list of what was skipped: out of memory");
     list->sentences[list->count++] = sentence;
     return RETORT_OK;
+}
+
+bool dataset_tell_skipped(const struct dataset *dataset, char *text, size_t size)
+{
+    enum { NAMED = 5 };
+    const struct skip_list *list = &dataset->skipped;
+    size_t used = 0;
+    if (dataset->left_out > 0)
+        snprintf(text, size, "%s: %d records were left out when it was converted", dataset->name,
+                 dataset->left_out);
+    else if (list->count > 0)
+        snprintf(text, size, "%s: %d records cannot be used and are left out:", dataset->name,
+                 list->count);
+    for (int i = 0; i < list->count && i < NAMED; i++) {
+        used = strlen(text);
+        snprintf(text + used, size - used, "\n  %s", list->sentences[i]);
+    }
+    used = list->count > NAMED ? strlen(text) : 0;
+    if (used)
+        snprintf(text + used, size - used, "\n  and %d more", list->count - NAMED);
+    return dataset->left_out > 0 || list->count > 0;
 }
 
 void dataset_release(struct dataset *dataset)

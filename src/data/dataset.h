@@ -21,6 +21,7 @@ struct image_set {
     uint32_t *rows;  /* (count): each image's place in pixels; NULL: image i lies at place i */
     size_t mapped;   /* bytes at `pixels` that are mapped from a file; 0: ordinary memory */
     bool shared;     /* pixels belong to another set of the same data set */
+    uint64_t *sums;  /* (stored images): hash_bytes of each, as a shard keeps them; or NULL */
 };
 
 /* Records that were left out because dataset_options.skip_bad allowed it: why, one sentence each.
@@ -39,7 +40,9 @@ struct dataset {
     float mean[DATASET_CHANNELS],
         std[DATASET_CHANNELS]; /* of the whole training set's values / 255, before padding and
                                   before `val` and `limit` are applied */
+    double held_out; /* share of each class that was taken for the test set; 0: it has one */
     struct skip_list skipped;
+    int left_out; /* records that were left out when a shard was made of the set */
 };
 
 struct dataset_options {
@@ -49,7 +52,10 @@ struct dataset_options {
                        `limit` is applied; 0: none */
     uint64_t seed;  /* that chooses them */
     int size;       /* height and width for formats of images of any size; 0: their default */
-    bool skip_bad;  /* leave out, and list, records that cannot be used; else they are errors */
+    double held_out; /* share of each class that becomes the test set, for formats that may have
+                        none; 0: their default */
+    bool skip_bad;   /* leave out, and list, records that cannot be used; else they are errors */
+    bool verify;     /* hold all pixels of a shard against their checksums, which reads them all */
 };
 
 struct image_writer;
@@ -63,6 +69,7 @@ struct dataset_format {
     const char *default_paths[4];
     const char *help;
     bool any_size;                     /* options.size may be given */
+    bool may_hold_out;                 /* options.held_out may be given */
     const struct fetch_source *source; /* where `retort data fetch` loads it from; NULL: nowhere */
     /* For sets that fit into memory. */
     enum retort_status (*open)(const char *path, const struct dataset_options *options,
@@ -82,9 +89,13 @@ enum retort_status dataset_open(const char *specification, const struct dataset_
 void dataset_release(struct dataset *dataset);
 
 /* Write the whole set "name[:path]" as a shard (shard.h) into `folder`, image by image, and open
- * that. Of options, size and skip_bad count; what was skipped is told by dataset. */
+ * that. Of options, size, held_out and skip_bad count; what was skipped is told by dataset. */
 enum retort_status dataset_convert(const char *specification, const struct dataset_options *options,
                                    const char *folder, struct dataset *dataset);
+
+/* One line, or several, that say how many records were left out and name the first few; false: none
+ * were. */
+bool dataset_tell_skipped(const struct dataset *dataset, char *text, size_t size);
 
 /* NULL when there is none of that name. */
 const struct dataset_format *dataset_find_format(const char *name, size_t length);

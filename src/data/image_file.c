@@ -187,6 +187,15 @@ static enum retort_status decode_jpeg(const unsigned char *data, size_t bytes, i
 
 /* ---- PNG ---- */
 
+/* libpng tells of want of memory by words alone; its own limits of what a file may ask for have
+ * others. Taken for damage, it would leave good images out. */
+static enum retort_status fail_png(const png_image *png)
+{
+    return strstr(png->message, "memory")
+               ? fail(RETORT_MEMORY, "out of memory for a PNG image (%s)", png->message)
+               : fail(RETORT_FORMAT, "damaged PNG image (%s)", png->message);
+}
+
 static enum retort_status finish_png(png_image *png, struct picture *picture)
 {
     static const png_color black = {0};
@@ -196,7 +205,7 @@ static enum retort_status finish_png(png_image *png, struct picture *picture)
         return RETORT_OK;
     free(picture->pixels);
     *picture = (struct picture){0};
-    return fail(RETORT_FORMAT, "damaged PNG image (%s)", png->message);
+    return fail_png(png);
 }
 
 static enum retort_status decode_png(const unsigned char *data, size_t bytes,
@@ -205,7 +214,7 @@ static enum retort_status decode_png(const unsigned char *data, size_t bytes,
     png_image png = {.version = PNG_IMAGE_VERSION};
     enum retort_status status = png_image_begin_read_from_memory(&png, data, bytes)
                                     ? finish_png(&png, picture)
-                                    : fail(RETORT_FORMAT, "damaged PNG image (%s)", png.message);
+                                    : fail_png(&png);
     png_image_free(&png);
     return status;
 }

@@ -41,6 +41,7 @@ void image_set_release(struct image_set *set)
         free(set->pixels);
     free(set->labels);
     free(set->rows);
+    free(set->sums);
     *set = (struct image_set){0};
 }
 

@@ -10,7 +10,7 @@
 #include "data/format.h"
 #include "data/image_file.h"
 
-enum { CHANNELS = 3, OTHER = -1, HELD_OUT = 10, MOST_CLASSES = 100000 };
+enum { CHANNELS = 3, OTHER = -1, MOST_CLASSES = 100000 };
 
 enum retort_status image_tree_open(struct image_tree *images, const char *path,
                                    const struct dataset_options *options, struct dataset *dataset)
@@ -122,6 +122,27 @@ static enum retort_status skip(struct image_tree *images, enum retort_status sta
     return dataset_skip(images->dataset, images->options, status);
 }
 
+enum retort_status image_tree_check_folders(struct image_tree *images, const char *folder)
+{
+    const char *last = "";
+    size_t last_length = 0;
+    for (int i = 0; i < images->tree.count; i++) {
+        const char *name = images->tree.files[i].fault ? NULL : name_below(images, i, folder);
+        size_t length = name ? strcspn(name, "/") : 0;
+        if (length == 0 || !name[length] ||
+            image_tree_find_class(images->dataset, name, length) >= 0)
+            continue;
+        bool told = length == last_length && memcmp(name, last, length) == 0;
+        last = name;
+        last_length = length;
+        if (!told)
+            TRY(skip(images,
+                     fail(RETORT_FORMAT, "%s: class \"%.*s\": no images found in %s%.*s",
+                          images->tree.path, (int)length, name, folder, (int)length, name)));
+    }
+    return RETORT_OK;
+}
+
 /* ---- parts ---- */
 
 static enum retort_status check_file(const struct image_tree *images, int file, const char *where)
@@ -167,16 +188,18 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
 }
 
 /* Of `members`, the first in an order of its own for each class. */
-static void hold_out(struct image_tree *images, int label, int *members, uint32_t *order, int count)
+static void hold_out(struct image_tree *images, int label, int *members, uint32_t *order, int count,
+                     double share)
 {
     struct random_stream stream = random_stream(0, RANDOM_SPLIT, 1 + (uint32_t)label, 0);
-    int taken = count / HELD_OUT > 0 ? count / HELD_OUT : 1;
+    int taken = (int)(share * count + 1e-6); /* 0.1 is a little less than a tenth */
+    taken = taken < 1 ? 1 : taken;
     random_permutation(&stream, (uint32_t)count, order);
     for (int i = 0; i < taken; i++)
         images->files[members[order[i]]].part = IMAGE_TEST;
 }
 
-enum retort_status image_tree_hold_out(struct image_tree *images)
+enum retort_status image_tree_hold_out(struct image_tree *images, double share)
 {
     void *block;
     size_t room = (size_t)images->tree.count;
@@ -195,9 +218,10 @@ enum retort_status image_tree_hold_out(struct image_tree *images)
                           "test",
                           images->tree.path, images->dataset->class_names[label], count);
         else
-            hold_out(images, label, members, order, count);
+            hold_out(images, label, members, order, count, share);
     }
     free(block);
+    images->dataset->held_out = share;
     return status;
 }
 
@@ -239,6 +263,7 @@ struct decoding {
     struct image_tree *images;
     struct image_writer *writer;
     uint8_t *pixels;
+    int *decoded; /* (parts, classes): how many images */
     int size;
 };
 
@@ -262,6 +287,7 @@ static enum retort_status decode_file(void *context, int file, const struct file
     }
     TRY(image_writer_put(decoding->writer, image->part, image->place, decoding->pixels));
     image_writer_label(decoding->writer, image->part, image->place, image->label);
+    decoding->decoded[image->part * images->dataset->classes + image->label]++;
     return RETORT_OK;
 }
 
@@ -271,6 +297,17 @@ static enum retort_status skip_file(void *context, enum retort_status status)
     return skip(decoding->images, status);
 }
 
+/* What was left out may have been all images of a class. */
+static enum retort_status check_decoded(const struct image_tree *images, const int *decoded)
+{
+    int classes = images->dataset->classes;
+    for (int i = 0; i < IMAGE_PARTS * classes; i++)
+        if (decoded[i] == 0)
+            return fail(RETORT_FORMAT, "%s: class \"%s\": no %s image is left", images->tree.path,
+                        images->dataset->class_names[i % classes], part_names[i / classes]);
+    return RETORT_OK;
+}
+
 enum retort_status image_tree_decode(struct image_tree *images, int size,
                                      struct image_writer *writer)
 {
@@ -278,11 +315,16 @@ enum retort_status image_tree_decode(struct image_tree *images, int size,
     TRY(give_places(images, counts));
     for (int part = 0; part < IMAGE_PARTS; part++)
         TRY(image_writer_begin(writer, part, counts[part], CHANNELS, size, size));
-    void *pixels;
-    TRY(memory_zeroed((size_t)size * (size_t)size, CHANNELS, &pixels));
-    struct decoding decoding = {images, writer, pixels, size};
+    void *pixels = NULL, *decoded = NULL;
+    enum retort_status status;
+    TRY_DONE(memory_zeroed((size_t)size * (size_t)size, CHANNELS, &pixels));
+    TRY_DONE(memory_zeroed(IMAGE_PARTS * (size_t)images->dataset->classes, sizeof(int), &decoded));
+    struct decoding decoding = {images, writer, pixels, decoded, size};
     const struct tree_visitor visitor = {is_image, decode_file, skip_file, &decoding};
-    enum retort_status status = tree_visit(&images->tree, &visitor);
+    TRY_DONE(tree_visit(&images->tree, &visitor));
+    status = check_decoded(images, decoded);
+done:
+    free(decoded);
     free(pixels);
     return status;
 }

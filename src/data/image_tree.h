@@ -37,13 +37,16 @@ int image_tree_find_class(const struct dataset *dataset, const char *name, size_
 /* Make the data set's classes of those that the files in `folder` lie in, sorted. */
 enum retort_status image_tree_make_classes(struct image_tree *images, const char *folder);
 
+/* A folder in `folder` that is no class, as it holds no images, is an error. */
+enum retort_status image_tree_check_folders(struct image_tree *images, const char *folder);
+
 /* Give every image in `folder` its class; one that lies in no class of the data set is an error. */
 enum retort_status image_tree_assign(struct image_tree *images, const char *folder,
                                      enum image_part part);
 
-/* Give the test set one image in ten of each class of the training set, at least one, always the
- * same ones. */
-enum retort_status image_tree_hold_out(struct image_tree *images);
+/* Give the test set this share of the images of each class of the training set, rounded down, but
+ * at least one and not all; always the same ones, which are among those of any larger share. */
+enum retort_status image_tree_hold_out(struct image_tree *images, double share);
 
 /* Decode all images that were given a part into the writer. A class without images, in either part,
  * is an error. */

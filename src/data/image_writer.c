@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/shard.h"
 
@@ -35,6 +36,9 @@ static enum retort_status make_place(struct image_writer *writer, enum image_par
 {
     uint64_t bytes = (uint64_t)set->count * image_set_size(set);
     if (writer->folder) {
+        void *sums;
+        TRY(memory_zeroed((size_t)set->count, sizeof(*set->sums), &sums));
+        set->sums = sums;
         char *path = file_join(writer->folder, shard_pixels[part]);
         enum retort_status status = path ? file_begin(path, &writer->parts[part].file)
                                          : fail(RETORT_MEMORY, "%s: out of memory", writer->folder);
@@ -103,8 +107,10 @@ enum retort_status image_writer_put(struct image_writer *writer, enum image_part
     if (part == IMAGE_TRAIN)
         image_sums_add(&writer->sums, pixels, set->channels,
                        (size_t)set->height * (size_t)set->width);
-    if (writer->folder)
+    if (writer->folder) {
+        set->sums[place] = hash_bytes(HASH_START, pixels, size);
         return write_at(&writer->parts[part].file, pixels, size, offset);
+    }
     memcpy(set->pixels + offset, pixels, size);
     return RETORT_OK;
 }
@@ -149,6 +155,8 @@ static enum retort_status close_gaps(struct image_writer *writer, enum image_par
             continue;
         if (kept < i)
             TRY(move_place(writer, part, i, kept, image));
+        if (set->sums)
+            set->sums[kept] = set->sums[i];
         set->labels[kept++] = set->labels[i];
     }
     set->count = kept;

@@ -17,7 +17,8 @@ struct image_writer {
     bool keeps_statistics;  /* the data set has mean and std already */
     struct image_sums sums; /* of the training images */
     struct image_writer_part {
-        struct image_set set;    /* labels are -1 where none was given; pixels NULL for a shard */
+        struct image_set set;    /* labels are -1 where none was given; a shard's has sums and no
+                                    pixels */
         struct file_writer file; /* of a shard */
     } parts[IMAGE_PARTS];
 };

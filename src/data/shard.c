@@ -1,7 +1,11 @@
 /* shard.c - a data set as files that are mapped.
  *
  * The description is written last and by rename, so that a folder without it is no shard. What it
- * says is held against the files' sizes; labels are read and checked, pixels can be anything. */
+ * says is held against the files' sizes; labels are read and checked, pixels can be anything.
+ *
+ * Checksums are hash_bytes: one for each image, in a file of their own, so that images can be
+ * written in any order and a damaged one be named; one for each file of labels and of checksums, in
+ * the description; and one for the description, of its compact text without this one. */
 #include "data/shard.h"
 
 #include <dirent.h>
@@ -18,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "data/format.h"
@@ -27,6 +32,8 @@ enum {
     LARGEST_DESCRIPTION = 16 * 1024 * 1024,
     LARGEST_SIDE = 4096,
     LABEL_BYTES = 4,
+    SUM_BYTES = 8,
+    VERSION = 2,
     CLASSES = 1 << 20, /* at most */
 };
 
@@ -34,13 +41,16 @@ static const char description[] = "shard.json";
 static const char format_name[] = "retort.shard";
 const char *const shard_pixels[2] = {"train.pixels", "test.pixels"};
 static const char *const shard_labels[2] = {"train.labels", "test.labels"};
+static const char *const shard_sums[2] = {"train.sums", "test.sums"};
 static const char *const part_names[2] = {"train", "test"};
 
+/* Without an allocation, so that want of memory does not make a shard something else. */
 bool shard_is_there(const char *path)
 {
-    char *file = file_join(path, description);
-    bool there = file && file_exists(file);
-    free(file);
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool there = folder >= 0 && faccessat(folder, description, F_OK, 0) == 0;
+    if (folder >= 0)
+        close(folder);
     return there;
 }
 
@@ -61,60 +71,142 @@ enum retort_status shard_make_folder(const char *folder)
 
 void shard_abandon(const char *folder)
 {
-    const char *const names[] = {description, shard_pixels[0], shard_pixels[1], shard_labels[0],
-                                 shard_labels[1]};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char *path = file_join(folder, names[i]);
-        if (path)
-            unlink(path);
-        free(path);
-    }
+    const char *const names[] = {description,     shard_pixels[0], shard_pixels[1], shard_labels[0],
+                                 shard_labels[1], shard_sums[0],   shard_sums[1]};
+    int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; opened >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
+        unlinkat(opened, names[i], 0);
+    if (opened >= 0)
+        close(opened);
     rmdir(folder);
+}
+
+/* ---- checksums ---- */
+
+static json_t *sum_text(uint64_t sum)
+{
+    return json_sprintf("%016llx", (unsigned long long)sum);
+}
+
+static enum retort_status check_sum(const char *path, uint64_t found, const json_t *wanted)
+{
+    char text[17];
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)found);
+    if (json_is_string(wanted) && strcmp(json_string_value(wanted), text) == 0)
+        return RETORT_OK;
+    return fail(RETORT_FORMAT, "%s: damaged: checksum %s found, %s wanted", path, text,
+                json_is_string(wanted) ? json_string_value(wanted) : "one in the description");
+}
+
+/* Of a description: it does not depend on spaces and order. */
+static enum retort_status sum_description(const char *path, const json_t *json, uint64_t *sum)
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)json); /* without what memory was missing for */
+    bool whole = rest && json_object_size(rest) == json_object_size(json);
+    if (rest)
+        json_object_del(rest, "checksum");
+    char *text = whole ? json_text(rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(rest);
+    if (!text)
+        return fail(RETORT_MEMORY, "%s: out of memory", path);
+    *sum = hash_bytes(HASH_START, text, strlen(text));
+    free(text);
+    return RETORT_OK;
 }
 
 /* ---- writing ---- */
 
-static enum retort_status write_labels(const char *path, const struct image_set *set)
+/* A file of little-endian numbers and its checksum. */
+struct number_writer {
+    struct file_writer file;
+    uint64_t sum;
+};
+
+static void write_number(struct number_writer *writer, uint64_t number, int bytes)
 {
-    struct file_writer writer;
-    TRY(file_begin(path, &writer));
+    unsigned char text[SUM_BYTES];
+    for (int k = 0; k < bytes; k++)
+        text[k] = (unsigned char)(number >> (8 * k));
+    fwrite(text, 1, (size_t)bytes, writer->file.stream);
+    writer->sum = hash_bytes(writer->sum, text, (size_t)bytes);
+}
+
+/* Labels, or sums. */
+static enum retort_status write_numbers(const char *folder, const char *name,
+                                        const struct image_set *set, bool sums, json_t *checksums)
+{
+    struct number_writer writer = {.sum = HASH_START};
+    char *path = file_join(folder, name);
+    enum retort_status status =
+        path ? file_begin(path, &writer.file) : fail(RETORT_MEMORY, "%s: out of memory", folder);
+    free(path);
+    if (status != RETORT_OK)
+        return status;
     for (int i = 0; i < set->count; i++)
-        for (int k = 0; k < LABEL_BYTES; k++)
-            putc(set->labels[i] >> (8 * k) & 255, writer.stream);
-    return file_commit(&writer);
+        if (sums)
+            write_number(&writer, set->sums[i], SUM_BYTES);
+        else
+            write_number(&writer, (uint64_t)set->labels[i], LABEL_BYTES);
+    TRY(file_commit(&writer.file));
+    return json_object_set_new(checksums, name, sum_text(writer.sum))
+               ? fail(RETORT_MEMORY, "%s: out of memory", folder)
+               : RETORT_OK;
 }
 
-static json_t *describe(const struct dataset *dataset, const struct image_set *train,
-                        const struct image_set *test)
+/* json_array_append_new takes its value in any case; a NULL, where memory is out, is a failure. */
+static json_t *list_names(const struct dataset *dataset)
 {
-    json_t *names = json_array(), *mean = json_array(), *std = json_array();
+    json_t *names = json_array();
     for (int i = 0; i < dataset->classes; i++)
-        json_array_append_new(names, json_string(dataset->class_names[i]));
-    for (int c = 0; c < train->channels; c++) {
-        json_array_append_new(mean, json_real((double)dataset->mean[c]));
-        json_array_append_new(std, json_real((double)dataset->std[c]));
-    }
-    return json_pack("{s:s, s:i, s:s, s:[iii], s:i, s:i, s:i, s:o, s:o, s:o}", "format",
-                     format_name, "version", 1, "name", dataset->name, "shape", train->channels,
-                     train->height, train->width, "train", train->count, "test", test->count,
-                     "skipped", dataset->skipped.count, "mean", mean, "std", std, "classes", names);
+        if (json_array_append_new(names, json_string(dataset->class_names[i]))) {
+            json_decref(names);
+            return NULL;
+        }
+    return names;
 }
 
-/* jansson takes no text that is not UTF-8. */
+static json_t *list_numbers(const float *numbers, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        if (json_array_append_new(list, json_real((double)numbers[i]))) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+/* NULL: memory is out. */
+static json_t *describe(const struct dataset *dataset, const struct image_set *train,
+                        const struct image_set *test, json_t *checksums)
+{
+    return json_pack("{s:s, s:i, s:s, s:[iii], s:i, s:i, s:i, s:f, s:o, s:o, s:o, s:O}", "format",
+                     format_name, "version", VERSION, "name", dataset->name, "shape",
+                     train->channels, train->height, train->width, "train", train->count, "test",
+                     test->count, "skipped", dataset->skipped.count, "held_out", dataset->held_out,
+                     "mean", list_numbers(dataset->mean, train->channels), "std",
+                     list_numbers(dataset->std, train->channels), "classes", list_names(dataset),
+                     "checksums", checksums);
+}
+
+/* JSON holds no text that is not UTF-8. */
 static enum retort_status check_names(const char *path, const struct dataset *dataset)
 {
-    for (int i = 0; i < dataset->classes; i++) {
-        json_t *name = json_string(dataset->class_names[i]);
-        if (!name)
+    for (int i = 0; i < dataset->classes; i++)
+        if (!json_takes(dataset->class_names[i]))
             return fail(RETORT_FORMAT, "%s: the name of class %d is not UTF-8 text", path, i);
-        json_decref(name);
-    }
     return RETORT_OK;
 }
 
 static enum retort_status write_description(const char *path, json_t *json)
 {
-    char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    uint64_t sum;
+    if (!json)
+        return fail(RETORT_MEMORY, "%s: out of memory", path);
+    TRY(sum_description(path, json, &sum));
+    char *text = json_object_set_new(json, "checksum", sum_text(sum))
+                     ? NULL
+                     : json_text(json, JSON_INDENT(1));
     if (!text)
         return fail(RETORT_MEMORY, "%s: out of memory", path);
     enum retort_status status = file_write(path, text, strlen(text));
@@ -126,22 +218,23 @@ enum retort_status shard_describe(const char *folder, const struct dataset *data
                                   const struct image_set *train, const struct image_set *test)
 {
     const struct image_set *sets[2] = {train, test};
-    enum retort_status status = RETORT_OK;
-    for (int part = 0; part < 2 && status == RETORT_OK; part++) {
-        char *path = file_join(folder, shard_labels[part]);
-        status = path ? write_labels(path, sets[part]) : fail(RETORT_MEMORY, "out of memory");
-        free(path);
-    }
-    if (status != RETORT_OK)
-        return status;
+    json_t *checksums = json_object(), *json = NULL;
     char *path = file_join(folder, description);
-    if (!path)
-        return fail(RETORT_MEMORY, "out of memory");
-    status = check_names(path, dataset);
-    json_t *json = status == RETORT_OK ? describe(dataset, train, test) : NULL;
+    enum retort_status status =
+        path && checksums ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", folder);
+    for (int part = 0; part < 2 && status == RETORT_OK; part++) {
+        status = write_numbers(folder, shard_labels[part], sets[part], false, checksums);
+        if (status == RETORT_OK)
+            status = write_numbers(folder, shard_sums[part], sets[part], true, checksums);
+    }
     if (status == RETORT_OK)
+        status = check_names(path, dataset);
+    if (status == RETORT_OK) {
+        json = describe(dataset, train, test, checksums);
         status = write_description(path, json);
+    }
     json_decref(json);
+    json_decref(checksums);
     free(path);
     return status;
 }
@@ -171,52 +264,94 @@ static enum retort_status map_file(const char *path, uint64_t wanted, void **dat
     return status;
 }
 
-static enum retort_status read_labels(const char *path, int classes, struct image_set *set)
+/* Numbers, all of them, whose checksum is right. */
+static enum retort_status map_numbers(const char *path, size_t bytes, const json_t *sum,
+                                      const unsigned char **data)
 {
-    void *mapped, *labels;
-    size_t bytes = (size_t)set->count * LABEL_BYTES;
-    TRY(memory_zeroed((size_t)set->count, sizeof(*set->labels), &labels));
-    set->labels = labels;
+    void *mapped;
     TRY(map_file(path, bytes, &mapped));
-    const unsigned char *data = mapped;
-    enum retort_status status = RETORT_OK;
-    for (int i = 0; i < set->count && status == RETORT_OK; i++, data += LABEL_BYTES) {
-        uint32_t label =
-            data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
-        if (label >= (uint32_t)classes)
-            status =
-                fail(RETORT_FORMAT, "%s: record %d at byte %zu: label %u found, 0 to %d wanted",
-                     path, i, (size_t)i * LABEL_BYTES, label, classes - 1);
-        else
-            set->labels[i] = (int)label;
-    }
-    munmap(mapped, bytes);
+    enum retort_status status = check_sum(path, hash_bytes(HASH_START, mapped, bytes), sum);
+    if (status == RETORT_OK)
+        *data = mapped;
+    else
+        munmap(mapped, bytes);
     return status;
 }
 
-static enum retort_status open_part(const char *folder, int part, const int shape[3], int count,
+static uint64_t little_endian(const unsigned char *bytes, int count)
+{
+    uint64_t number = 0;
+    for (int k = count - 1; k >= 0; k--)
+        number = number << 8 | bytes[k];
+    return number;
+}
+
+static enum retort_status read_labels(const char *path, const json_t *sum, int classes,
+                                      struct image_set *set)
+{
+    void *labels;
+    const unsigned char *data;
+    size_t bytes = (size_t)set->count * LABEL_BYTES;
+    TRY(memory_zeroed((size_t)set->count, sizeof(*set->labels), &labels));
+    set->labels = labels;
+    TRY(map_numbers(path, bytes, sum, &data));
+    enum retort_status status = RETORT_OK;
+    for (int i = 0; i < set->count && status == RETORT_OK; i++) {
+        uint64_t label = little_endian(data + (size_t)i * LABEL_BYTES, LABEL_BYTES);
+        if (label >= (uint64_t)classes)
+            status =
+                fail(RETORT_FORMAT, "%s: record %d at byte %zu: label %llu found, 0 to %d wanted",
+                     path, i, (size_t)i * LABEL_BYTES, (unsigned long long)label, classes - 1);
+        else
+            set->labels[i] = (int)label;
+    }
+    munmap((void *)(uintptr_t)data, bytes);
+    return status;
+}
+
+static enum retort_status read_sums(const char *path, const json_t *sum, struct image_set *set)
+{
+    void *sums;
+    const unsigned char *data;
+    size_t bytes = (size_t)set->count * SUM_BYTES;
+    TRY(memory_zeroed((size_t)set->count, sizeof(*set->sums), &sums));
+    set->sums = sums;
+    TRY(map_numbers(path, bytes, sum, &data));
+    for (int i = 0; i < set->count; i++)
+        set->sums[i] = little_endian(data + (size_t)i * SUM_BYTES, SUM_BYTES);
+    munmap((void *)(uintptr_t)data, bytes);
+    return RETORT_OK;
+}
+
+static enum retort_status map_pixels(const char *path, struct image_set *set)
+{
+    void *mapped;
+    size_t bytes = (size_t)set->count * image_set_size(set);
+    TRY(map_file(path, bytes, &mapped));
+    set->pixels = mapped;
+    set->mapped = bytes;
+    madvise(mapped, bytes, MADV_RANDOM); /* neighbours in the file are none in an epoch */
+    return RETORT_OK;
+}
+
+static enum retort_status open_part(const char *folder, int part, const json_t *checksums,
                                     int classes, struct image_set *set)
 {
-    *set = (struct image_set){
-        .count = count, .channels = shape[0], .height = shape[1], .width = shape[2]};
-    size_t bytes = (size_t)count * image_set_size(set);
     char *pixels = file_join(folder, shard_pixels[part]);
     char *labels = file_join(folder, shard_labels[part]);
-    void *mapped = NULL;
+    char *sums = file_join(folder, shard_sums[part]);
     enum retort_status status = RETORT_OK;
-    if (!pixels || !labels)
-        status = fail(RETORT_MEMORY, "out of memory");
+    if (!pixels || !labels || !sums)
+        status = fail(RETORT_MEMORY, "%s: out of memory", folder);
     if (status == RETORT_OK)
-        status = read_labels(labels, classes, set);
+        status = read_labels(labels, json_object_get(checksums, shard_labels[part]), classes, set);
     if (status == RETORT_OK)
-        status = map_file(pixels, bytes, &mapped);
-    if (status == RETORT_OK) {
-        set->pixels = mapped;
-        set->mapped = bytes;
-        madvise(mapped, bytes, MADV_RANDOM); /* neighbours in the file are none in an epoch */
-    }
+        status = read_sums(sums, json_object_get(checksums, shard_sums[part]), set);
+    if (status == RETORT_OK)
+        status = map_pixels(pixels, set);
     free(pixels);
     free(labels);
+    free(sums);
     return status;
 }
 
@@ -255,6 +390,15 @@ static enum retort_status get_reals(const char *path, const json_t *json, const 
     return RETORT_OK;
 }
 
+static enum retort_status get_share(const char *path, const json_t *json, double *share)
+{
+    double value = json_number_value(json);
+    if (!json_is_number(json) || !(value >= 0 && value < 1))
+        return fail(RETORT_FORMAT, "%s: held_out: a number from 0 to 1 wanted", path);
+    *share = value;
+    return RETORT_OK;
+}
+
 static enum retort_status get_classes(const char *path, const json_t *json, struct dataset *dataset)
 {
     size_t count = json_array_size(json);
@@ -276,22 +420,38 @@ static enum retort_status read_description(const char *folder, const char *path,
 {
     const char *format = json_string_value(json_object_get(json, "format"));
     const char *name = json_string_value(json_object_get(json, "name"));
-    int version, shape[3], counts[2];
+    struct image_set *sets[2] = {&dataset->train, &dataset->test};
+    int version, shape[3], count;
+    uint64_t sum;
     if (!format || strcmp(format, format_name) != 0)
         return fail(RETORT_FORMAT, "%s: format: %s found, %s wanted", path,
                     format ? format : "nothing", format_name);
-    TRY(get_number(path, json_object_get(json, "version"), "version", 1, 1, &version));
+    TRY(get_number(path, json_object_get(json, "version"), "version", 1, VERSION, &version));
+    if (version < VERSION)
+        return fail(RETORT_FORMAT,
+                    "%s: version %d found, which has no checksums; %d wanted: convert the data set "
+                    "again",
+                    path, version, VERSION);
     if (!name || !name[0])
         return fail(RETORT_FORMAT, "%s: name: a text wanted", path);
     TRY(get_shape(path, json_object_get(json, "shape"), shape));
-    for (int part = 0; part < 2; part++)
+    for (int part = 0; part < 2; part++) {
         TRY(get_number(path, json_object_get(json, part_names[part]), part_names[part], 1,
-                       INT_MAX - 1, &counts[part]));
+                       INT_MAX - 1, &count));
+        *sets[part] = (struct image_set){
+            .count = count, .channels = shape[0], .height = shape[1], .width = shape[2]};
+    }
     TRY(get_reals(path, json_object_get(json, "mean"), "mean", shape[0], 0, dataset->mean));
     TRY(get_reals(path, json_object_get(json, "std"), "std", shape[0], 0, dataset->std));
+    TRY(get_number(path, json_object_get(json, "skipped"), "skipped", 0, INT_MAX,
+                   &dataset->left_out));
     TRY(get_classes(path, json_object_get(json, "classes"), dataset));
-    TRY(open_part(folder, 0, shape, counts[0], dataset->classes, &dataset->train));
-    TRY(open_part(folder, 1, shape, counts[1], dataset->classes, &dataset->test));
+    TRY(get_share(path, json_object_get(json, "held_out"), &dataset->held_out));
+    for (int part = 0; part < 2; part++)
+        TRY(open_part(folder, part, json_object_get(json, "checksums"), dataset->classes,
+                      sets[part]));
+    TRY(sum_description(path, json, &sum));
+    TRY(check_sum(path, sum, json_object_get(json, "checksum")));
     free(dataset->name);
     dataset->name = strdup(name);
     return dataset->name ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", path);
@@ -313,6 +473,47 @@ done:
     free(bytes.data);
     free(file);
     return status;
+}
+
+/* ---- all pixels ---- */
+
+/* The first image whose bytes are not those that were written, and how many there are. */
+struct damage {
+    int image, count;
+    uint64_t sum;
+};
+
+static void find_damage(const struct image_set *set, struct damage *damage)
+{
+    enum { PERIOD = 64 << 20 };
+    size_t size = image_set_size(set), held = 0;
+    for (int i = 0; i < set->count; i++) {
+        uint64_t sum = hash_bytes(HASH_START, image_set_view(set, (size_t)i), size);
+        if (sum != set->sums[i] && damage->count++ == 0)
+            damage->image = i, damage->sum = sum;
+        held += size;
+        if (held > PERIOD)
+            image_set_forget(set), held = 0;
+    }
+}
+
+enum retort_status shard_verify(const char *path, const struct dataset *dataset)
+{
+    const struct image_set *sets[2] = {&dataset->train, &dataset->test};
+    for (int part = 0; part < 2; part++) {
+        struct damage damage = {0};
+        find_damage(sets[part], &damage);
+        if (damage.count > 0)
+            return fail(RETORT_FORMAT,
+                        "%s/%s: image %d at byte %llu: damaged: checksum %016llx found, %016llx "
+                        "wanted (%d damaged of %d)",
+                        path, shard_pixels[part], damage.image,
+                        (unsigned long long)damage.image * image_set_size(sets[part]),
+                        (unsigned long long)damage.sum,
+                        (unsigned long long)sets[part]->sums[damage.image], damage.count,
+                        sets[part]->count);
+    }
+    return RETORT_OK;
 }
 
 static enum retort_status open_shard(const char *path, const struct dataset_options *options,

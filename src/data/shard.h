@@ -2,7 +2,8 @@
  *
  * shard.json describes it; train.pixels and test.pixels hold the images one after the other,
  * (channels, height, width) bytes each; train.labels and test.labels a little-endian 32-bit number
- * for each. The pixels are mapped, never loaded as a whole. */
+ * for each, train.sums and test.sums a checksum of 64 bits. The pixels are mapped, never loaded as
+ * a whole. */
 #ifndef DATA_SHARD_H
 #define DATA_SHARD_H
 
@@ -20,11 +21,13 @@ enum retort_status shard_make_folder(const char *folder);
 /* Remove what a shard that failed has left. */
 void shard_abandon(const char *folder);
 
-/* Write the labels and, last, shard.json. */
+/* Write the labels, the sums and, last, shard.json. The sets need sums. */
 enum retort_status shard_describe(const char *folder, const struct dataset *dataset,
                                   const struct image_set *train, const struct image_set *test);
 
-/* Fill dataset, the name included. */
+/* Fill dataset, the name included. All but the pixels is held against its checksums. */
 enum retort_status shard_open(const char *path, struct dataset *dataset);
+/* Hold the pixels of what shard_open has opened against theirs: reads all of them. */
+enum retort_status shard_verify(const char *path, const struct dataset *dataset);
 
 #endif

@@ -85,10 +85,13 @@ enum retort_status stream_open(struct stream *stream, const char *path, uint64_t
         status = fail(RETORT_MEMORY, "out of memory");
         goto done;
     }
-    archive_read_support_filter_gzip(made.raw);
-    archive_read_support_filter_xz(made.raw);
-    archive_read_support_format_raw(made.raw);
-    archive_read_support_format_empty(made.raw);
+    if (archive_read_support_filter_gzip(made.raw) != ARCHIVE_OK ||
+        archive_read_support_filter_xz(made.raw) != ARCHIVE_OK ||
+        archive_read_support_format_raw(made.raw) != ARCHIVE_OK ||
+        archive_read_support_format_empty(made.raw) != ARCHIVE_OK) {
+        status = fail(RETORT_MEMORY, "out of memory");
+        goto done;
+    }
     struct archive_entry *entry;
     int code = archive_read_open_fd(made.raw, made.descriptor, BLOCK);
     if (code == ARCHIVE_OK)
@@ -141,8 +144,12 @@ static enum retort_status read_block(struct stream *stream, const void **data, s
         *size = 0;
         return stream->gzip ? check_trailer(stream) : RETORT_OK;
     }
-    if (code != ARCHIVE_OK)
-        return stream_fail_archive(stream->raw);
+    if (code != ARCHIVE_OK) {
+        enum retort_status status = stream_fail_archive(stream->raw);
+        return stream->size == 0 ? status
+                                 : fail_in(status, "after %llu bytes that were unpacked",
+                                           (unsigned long long)stream->size);
+    }
     stream->size += *size;
     if (stream->size > stream->limit)
         return fail(RETORT_FORMAT, "more than %llu bytes found, at most that many were wanted",

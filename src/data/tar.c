@@ -17,7 +17,9 @@
 struct tar {
     struct stream stream;
     struct archive *archive;
-    char name[TAR_NAME]; /* of the entry, cleaned */
+    int64_t entries;     /* that have been read */
+    int64_t start;       /* where the last one's header is, without compression */
+    char name[TAR_NAME]; /* of the last one, cleaned */
 };
 
 static la_ssize_t feed(struct archive *archive, void *context, const void **data)
@@ -54,8 +56,9 @@ enum retort_status tar_open(const char *path, uint64_t limit, struct tar **tar)
     if (!made->archive) {
         status = fail(RETORT_MEMORY, "out of memory");
     } else {
-        archive_read_support_format_tar(made->archive);
-        if (archive_read_open(made->archive, &made->stream, NULL, feed, NULL) != ARCHIVE_OK)
+        if (archive_read_support_format_tar(made->archive) != ARCHIVE_OK)
+            status = fail(RETORT_MEMORY, "out of memory");
+        else if (archive_read_open(made->archive, &made->stream, NULL, feed, NULL) != ARCHIVE_OK)
             status = fail_tar(made);
     }
     if (status == RETORT_OK)
@@ -109,6 +112,16 @@ static enum tar_kind find_kind(struct archive_entry *entry)
     return archive_entry_filetype(entry) == AE_IFREG ? TAR_FILE : TAR_OTHER;
 }
 
+/* Behind which entry an archive is damaged. */
+static enum retort_status fail_behind(struct tar *tar)
+{
+    enum retort_status status = fail_tar(tar);
+    if (tar->entries == 0 || status != RETORT_FORMAT)
+        return status;
+    return fail_in(status, "behind entry %lld, %s, which begins at byte %lld",
+                   (long long)tar->entries, tar->name, (long long)tar->start);
+}
+
 /* What follows the tar's end holds the checks of the compression. */
 static enum retort_status drain(struct tar *tar)
 {
@@ -130,7 +143,7 @@ enum retort_status tar_next(struct tar *tar, struct tar_entry *entry)
         return RETORT_OK;
     }
     if (code != ARCHIVE_OK && code != ARCHIVE_WARN)
-        return fail_tar(tar);
+        return fail_behind(tar);
     const char *path = archive_entry_pathname(found);
     la_int64_t size = archive_entry_size(found);
     struct tar_entry made = {.kind = find_kind(found), .size = size > 0 ? (uint64_t)size : 0};
@@ -139,6 +152,8 @@ enum retort_status tar_next(struct tar *tar, struct tar_entry *entry)
         made.kind = TAR_REFUSED;
     }
     made.name = tar->name;
+    tar->entries++;
+    tar->start = archive_read_header_position(tar->archive);
     *entry = made;
     return RETORT_OK;
 }

@@ -44,6 +44,25 @@ static enum retort_status add_file(struct tree *tree, const char *name, struct t
     return RETORT_OK;
 }
 
+/* name, and a "/" behind it. */
+static enum retort_status add_folder(struct tree *tree, const char *name, int64_t entry)
+{
+    size_t size = strlen(name) + 2;
+    char *longer = malloc(size);
+    if (!longer)
+        return fail(RETORT_MEMORY, "%s: out of memory", tree->path);
+    snprintf(longer, size, "%s/", name);
+    enum retort_status status = add_file(tree, longer, (struct tree_file){.entry = entry});
+    free(longer);
+    return status;
+}
+
+static bool is_folder(const char *name)
+{
+    size_t length = strlen(name);
+    return length == 0 || name[length - 1] == '/';
+}
+
 /* ---- folders ---- */
 
 /* A folder that is being walked, and those that it lies in: a symbolic link may lead back. */
@@ -64,8 +83,10 @@ static enum retort_status walk_entry(struct tree *tree, const struct walk *walk,
     struct stat info;
     if (stat(path, &info))
         return fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
-    if (S_ISDIR(info.st_mode))
+    if (S_ISDIR(info.st_mode)) {
+        TRY(add_folder(tree, path + walk->root, 0));
         return walk_folder(tree, walk, path);
+    }
     if (!S_ISREG(info.st_mode))
         return fail(RETORT_IO, "%s: neither a regular file nor a folder", path);
     const struct tree_file file = {.size = (uint64_t)info.st_size};
@@ -141,9 +162,10 @@ static enum retort_status list_archive(struct tree *tree)
             .size = entry.size, .entry = number, .fault = find_fault(entry.kind)};
         if (entry.kind == TAR_END)
             break;
-        if (entry.kind == TAR_FOLDER || (entry.kind != TAR_REFUSED && is_hidden(entry.name)))
+        if (entry.kind != TAR_REFUSED && (is_hidden(entry.name) || !entry.name[0]))
             continue;
-        status = add_file(tree, entry.name, file);
+        status = entry.kind == TAR_FOLDER ? add_folder(tree, entry.name, number)
+                                          : add_file(tree, entry.name, file);
         if (status != RETORT_OK)
             break;
     }
@@ -159,7 +181,7 @@ static void find_root(struct tree *tree)
         const struct tree_file *file = &tree->files[i];
         if (file->fault)
             continue;
-        if (strlen(file->name) <= length || file->name[length - 1] != '/' ||
+        if (strlen(file->name) < length + !is_folder(file->name) || file->name[length - 1] != '/' ||
             strncmp(file->name, tree->files[0].name, length) != 0)
             return;
     }
@@ -196,7 +218,8 @@ enum retort_status tree_list(const char *path, struct tree *tree)
     if (tree->count > 0)
         qsort(tree->files, (size_t)tree->count, sizeof(*tree->files), compare);
     for (int i = 1; i < tree->count; i++)
-        if (strcmp(tree->files[i - 1].name, tree->files[i].name) == 0)
+        if (strcmp(tree->files[i - 1].name, tree->files[i].name) == 0 &&
+            !is_folder(tree->files[i].name))
             tree->files[i].fault = "a second entry of that name";
     return status;
 }

@@ -2,7 +2,8 @@
  *
  * Both kinds of tree look the same: names relative to the root with "/" between the parts. When all
  * entries of an archive lie in one folder of its root, that is the root. Files whose names begin
- * with a dot are left out, and so are folders of that kind. */
+ * with a dot are left out, and so are folders of that kind. Folders are files whose names end with
+ * "/": an empty one would not be known otherwise. */
 #ifndef DATA_TREE_H
 #define DATA_TREE_H
 

@@ -32,8 +32,9 @@ enum retort_status zip_open(const char *path, struct zip **zip)
     if (!made->archive)
         status = fail(RETORT_MEMORY, "out of memory");
     if (status == RETORT_OK) {
-        archive_read_support_format_zip_seekable(made->archive);
-        if (archive_read_open_filename(made->archive, path, BLOCK) != ARCHIVE_OK)
+        if (archive_read_support_format_zip_seekable(made->archive) != ARCHIVE_OK)
+            status = fail(RETORT_MEMORY, "out of memory");
+        else if (archive_read_open_filename(made->archive, path, BLOCK) != ARCHIVE_OK)
             status = stream_fail_archive(made->archive);
     }
     if (status == RETORT_OK)

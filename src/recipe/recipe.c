@@ -57,6 +57,14 @@ static const struct setting data_rows[] = {
     {"size", SETTING_INT, offsetof(struct recipe_data, size), .low = 0, .high = 1024,
      .fallback = "0",
      .help = "height and width for sets of images of any size; 0: their default, 64"},
+    {"held_out", SETTING_NUMBER, offsetof(struct recipe_data, held_out), .low = 0, .high = 0.9,
+     .fallback = "0",
+     .help =
+         "share of each class's images that becomes the test set, for a folder that has neither "
+         "val nor test; 0: 0.1"},
+    {"skip_bad", SETTING_FLAG, offsetof(struct recipe_data, skip_bad), .fallback = "false",
+     .help = "leave out, count and tell of images and records that cannot be used; false: they are "
+             "errors"},
     {"limit", SETTING_INT, offsetof(struct recipe_data, limit), .low = 0, .high = INT_MAX,
      .fallback = "0", .help = "training images used of each class; 0: all"},
     {"test_limit", SETTING_INT, offsetof(struct recipe_data, test_limit), .low = 0, .high = INT_MAX,

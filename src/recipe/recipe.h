@@ -33,6 +33,8 @@ struct recipe_data {
     double mixup, cutmix;     /* alpha of each */
     int val;                  /* training images held out */
     int size;                 /* of images of any size; 0: the set's default */
+    double held_out;          /* share that tests, where nothing else does; 0: the set's default */
+    bool skip_bad;            /* leave out records that cannot be used */
     int limit, test_limit;    /* images per class, 0 = all */
     int views;                /* augmentations that an image has; 0: new ones in every epoch */
     int loader_threads;

@@ -108,6 +108,7 @@ static enum retort_status note_data(struct exhibits *exhibits, const struct data
         json_array_append_new(names, name ? name : json_sprintf("class %d", c));
     }
     TRY(note(exhibits, "run", "class_names", names));
+    TRY(note(exhibits, "run", "skipped", json_integer(dataset->skipped.count + dataset->left_out)));
     return note(exhibits, "run", "test_images", json_integer(dataset->test.count));
 }
 

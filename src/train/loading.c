@@ -11,7 +11,9 @@ struct dataset_options loading_dataset(const struct recipe_data *data, uint64_t 
                                     .test_limit = data->test_limit,
                                     .val = data->val,
                                     .seed = seed,
-                                    .size = data->size};
+                                    .size = data->size,
+                                    .held_out = data->held_out,
+                                    .skip_bad = data->skip_bad};
 }
 
 static void add_augmentation(const struct recipe_data *data, const char *name,

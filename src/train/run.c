@@ -277,6 +277,15 @@ static enum retort_status do_exhibits(struct run *run)
     return run_tell(run, &note);
 }
 
+/* A set is never smaller without a word. */
+static enum retort_status tell_skipped(const struct run *run)
+{
+    char text[4096];
+    if (!dataset_tell_skipped(&run->experiment.dataset, text, sizeof(text)))
+        return RETORT_OK;
+    return run_tell(run, &(struct retort_progress){.kind = RETORT_NOTE, .part = "", .text = text});
+}
+
 static enum retort_status do_parts(struct run *run)
 {
     const struct experiment *experiment = &run->experiment;
@@ -288,6 +297,7 @@ static enum retort_status do_parts(struct run *run)
     enum retort_status status;
     TRY_DONE(arena_take(&arena, count * sizeof(*models), (void **)&models));
     TRY_DONE(arena_take(&arena, count * sizeof(*teachers), (void **)&teachers));
+    TRY_DONE(tell_skipped(run));
     TRY_DONE(do_teachers(run, models, teachers));
     if (experiment->recipe.student.baseline)
         TRY_DONE(do_student(run, &baseline, &plain));

@@ -38,6 +38,16 @@ expect 1 'an empty or new folder wanted' data convert "$data" "$folder/shard"
 expect 1 'is a shard already' data convert "shard:$folder/shard" "$folder/other"
 [ ! -e "$folder/other" ] || fail "convert has left a folder behind"
 
+# A damaged byte of a shard: opening it stays quick, checking it reads all.
+cp -r "$folder/shard" "$folder/damaged"
+printf '\377' | dd of="$folder/damaged/train.pixels" bs=1 seek=5000 conv=notrunc 2>/dev/null
+expect 0 'images    40 training' data info "shard:$folder/damaged"
+expect 1 "retort: $folder/damaged/train.pixels: image 4 at byte 4096: damaged" data check "shard:$folder/damaged"
+expect 1 'image 4 at byte 4096: damaged' data check "fashion-mnist:$folder/damaged" --skip-bad
+sed 's/"version": 2/"version": 1/' "$folder/shard/shard.json" >"$folder/damaged/shard.json"
+expect 1 'shard.json: version 1 found, which has no checksums; 2 wanted: convert the data set again' \
+    data info "shard:$folder/damaged"
+
 # A bad record: an error, or listed and left out.
 cp -r "$folder/data" "$folder/bad"
 printf '\012' | dd of="$folder/bad/train-labels-idx1-ubyte" bs=1 seek=25 conv=notrunc 2>/dev/null
@@ -52,6 +62,21 @@ grep -qF "skipped: $folder/bad/$sentence" "$folder/err" || fail "check: $(cat "$
 expect 0 'skipped   1' data check "fashion-mnist:$folder/bad" --skip-bad
 expect 0 '"skipped":["' data convert "fashion-mnist:$folder/bad" "$folder/other" --skip-bad --json
 
+# The same in a run: an error, or told at its beginning and counted at its end.
+write_recipe "$folder/r.yaml"
+expect 1 "data: $folder/bad/$sentence" run "$folder/r.yaml" --out "$folder/run" --set data.path="$folder/bad"
+[ ! -e "$folder/run" ] || fail "run: a folder for a set that cannot be read"
+expect 0 'fashion-mnist: 1 records cannot be used and are left out:' run "$folder/r.yaml" --out "$folder/run" \
+    --set data.path="$folder/bad" --set data.skip_bad=true --set student.baseline=false --no-report
+grep -qF "  $folder/bad/$sentence" "$folder/err" || fail "run: what is left out: $(cat "$folder/err")"
+grep -q '"skipped": 1' "$folder/run/run.json" || fail "run.json: $(cat "$folder/run/run.json")"
+student=$folder/run/student.safetensors
+expect 1 "$sentence" eval "$student" --data "fashion-mnist:$folder/bad"
+expect 0 '1 records of' eval "$student" --data "fashion-mnist:$folder/bad" --skip-bad
+expect 0 'were left out when it was converted' train "$folder/r.yaml" --out "$folder/run2" \
+    --set data.path="$folder/other" --no-report
+grep -q '"skipped": 1' "$folder/run2/run.json" || fail "run.json: $(cat "$folder/run2/run.json")"
+
 # Folders of images
 mkdir -p "$folder/images/cat"
 expect 1 '0 classes found' data info "folder:$folder/images"
@@ -59,6 +84,7 @@ echo text >"$folder/images/cat/1.JPG"
 echo text >"$folder/images/cat/2.png"
 expect 1 "neither's first bytes found, a JPEG or PNG image wanted" data info "folder:$folder/images"
 expect 1 'no training image is left' data check "folder:$folder/images"
+expect 1 'held_out: 0.2 found, but fashion-mnist has test images of its own' data info "$data" --held-out 0.2
 expect 1 'have a size of their own' data info "$data" --size 48
 
 # fetch: from a folder of this machine, what is there is not what was published.
@@ -82,5 +108,6 @@ expect 2 'convert: 1 arguments found, 2 wanted' data convert "$data"
 expect 2 'one argument too many' data convert "$data" x y
 expect 2 'belong to fetch' data info "$data" --from x
 expect 2 'do not belong to fetch' data fetch cifar10 --skip-bad
+expect 2 '--held-out: x found' data info "$data" --held-out x
 expect 2 '--size: 0 found' data info "$data" --size 0
 expect 1 '"cows" is not a data set; known: fashion-mnist' data info cows

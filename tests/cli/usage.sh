@@ -24,10 +24,11 @@ helps() {
     expect 0 'retort 0.' "$command" --version
     expect 2 "unrecognized option '--cook'" "$command" --cook
 }
-helps run out set resume dry-run quiet no-report no-events json
-helps train out set resume dry-run quiet no-events json
-helps distill out set resume dry-run quiet no-events json
-helps eval data batch threads json
+helps run out set resume save-every dry-run quiet no-report no-events json
+helps train out set resume save-every dry-run quiet no-events json
+helps distill out set resume save-every dry-run quiet no-events json
+helps eval data size held-out skip-bad batch threads json
+helps data size held-out skip-bad from quiet json
 helps inspect classes input json
 helps report output
 helps list json
@@ -40,6 +41,7 @@ expect 2 'requires an argument' run --out
 expect 2 '--data wanted' eval model
 expect 2 'one model wanted' eval a b --data mnist
 expect 2 'a whole number from 1 to 65536' eval a --data mnist --batch 0
+expect 2 '--held-out: 1 found, a number above 0, at most 0.9, wanted' eval a --data folder:x --held-out 1
 expect 2 'a whole number from 1 to 4096' eval a --data mnist --threads 1x
 expect 2 'a model file or a network wanted' inspect
 expect 2 'channels x height x width' inspect vgg:depth=6 --input 32

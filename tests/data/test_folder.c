@@ -174,6 +174,65 @@ static void without_a_test_folder_one_in_ten_is_held_out(void **state)
     }
 }
 
+/* How many of the images of class `label` are in the test set, and which: by their green. */
+static int find_tested(const struct dataset *dataset, int label, bool tested[32])
+{
+    int count = 0;
+    memset(tested, 0, 32 * sizeof(*tested));
+    for (int i = 0; i < dataset->test.count; i++)
+        if (dataset->test.labels[i] == label) {
+            tested[image_set_view(&dataset->test, (size_t)i)[64]] = true;
+            count++;
+        }
+    return count;
+}
+
+static void the_share_that_is_held_out_is_a_setting(void **state)
+{
+    static const struct {
+        double share;
+        int tested[2]; /* of 20 and 3 images */
+    } rows[] = {{0, {2, 1}}, {0.1, {2, 1}}, {0.25, {5, 1}}, {0.5, {10, 1}}, {0.9, {18, 2}}};
+    struct set set = {0};
+    bool before[2][32] = {0};
+    const char *path = next_path("");
+    add_images(&set, "a", 1, 20);
+    add_images(&set, "b", 2, 3);
+    images_write_folder(path, set.files, set.count);
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        const struct dataset_options options = {.size = 8, .held_out = rows[row].share};
+        struct dataset dataset;
+        assert_ok(open_at("folder", path, &options, &dataset));
+        assert_true(dataset.held_out == (row ? rows[row].share : 0.1));
+        assert_int_equal(dataset.train.count + dataset.test.count, 23);
+        for (int label = 0; label < 2; label++) {
+            bool tested[32];
+            assert_int_equal(find_tested(&dataset, label, tested), rows[row].tested[label]);
+            for (int i = 0; i < 32; i++)
+                assert_true(tested[i] ||
+                            !before[label][i]); /* a larger share holds a smaller one */
+            memcpy(before[label], tested, sizeof(tested));
+        }
+        dataset_release(&dataset);
+    }
+    const struct dataset_options much = {.held_out = 0.95}, half = {.held_out = 0.5};
+    struct dataset dataset;
+    assert_fails(open_at("folder", path, &much, &dataset), RETORT_INVALID,
+                 "held_out: 0.95 found, 0 to 0.9 wanted");
+    assert_fails(open_at("cifar10", path, &half, &dataset), RETORT_INVALID,
+                 "held_out: 0.5 found, but cifar10 has test images of its own");
+    for (int i = 0; i < 20; i++) /* the same below train, and beside it a test folder */
+        snprintf(set.names[i], sizeof(set.names[i]), "%s/%02d.png", i < 15 ? "train/a" : "test/a",
+                 i);
+    set.count = 20;
+    path = next_path("");
+    images_write_folder(path, set.files, set.count);
+    assert_fails(open_at("folder", path, &half, &dataset), RETORT_INVALID,
+                 "has test images of its own, in test/");
+    set.count = 23;
+    release(&set);
+}
+
 static void test_is_used_where_there_is_no_val(void **state)
 {
     const struct dataset_options options = {.size = 8};
@@ -232,6 +291,9 @@ static const struct damage {
     {"train/ant/00.png", "words", NULL, "train/ant/00.png: a second entry of that name found", 1,
      true},
     {"../evil.txt", "words", NULL, NULL, 0, true},
+    {"train/yak/1.txt", "words", NULL, "class \"yak\": no images found in train/yak", 1, false},
+    {"train/yak/more/1.txt", "words", NULL, "class \"yak\": no images found in", 1, false},
+    {"val/yak/1.txt", "words", NULL, NULL, 0, false},
 };
 
 static void bad_files_are_errors_or_listed(void **state)
@@ -332,6 +394,26 @@ static void what_is_no_set_is_refused(void **state)
     assert_fails(open_at("folder", empty, &size, &dataset), RETORT_INVALID, "size: 1025");
 }
 
+static void empty_folders_of_classes_are_errors(void **state)
+{
+    const struct dataset_options options = {.size = 16}, skip = {.size = 16, .skip_bad = true};
+    struct set set;
+    struct dataset dataset;
+    const char *path = next_path("");
+    char inner[300];
+    make_set(&set, "");
+    images_write_folder(path, set.files, set.count);
+    snprintf(inner, sizeof(inner), "%s/train/yak", path);
+    assert_ok(file_make_folder(inner));
+    assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT,
+                 "class \"yak\": no images found in train/yak");
+    assert_ok(open_at("folder", path, &skip, &dataset));
+    check(&dataset);
+    assert_int_equal(dataset.skipped.count, 1);
+    dataset_release(&dataset);
+    release(&set);
+}
+
 static void a_cut_archive_is_refused(void **state)
 {
     struct dataset_options options = {.size = 16, .skip_bad = true};
@@ -346,9 +428,27 @@ static void a_cut_archive_is_refused(void **state)
         assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
         assert_ok(file_write(path, bytes.data, bytes.size / 2));
         assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT, "truncated");
+        if (filters[i] == ARCHIVE_FILTER_NONE)
+            assert_non_null(strstr(retort_message(), ".tar: behind entry "));
         free(bytes.data);
         release(&set);
     }
+}
+
+static void a_class_of_which_nothing_is_left_is_an_error(void **state)
+{
+    const struct dataset_options options = {.size = 16, .skip_bad = true};
+    struct set set;
+    struct dataset dataset;
+    make_set(&set, "");
+    for (int i = 0; i < set.count; i++)
+        if (strncmp(set.names[i], "val/cat/", strlen("val/cat/")) == 0) {
+            free(set.files[i].bytes.data);
+            set.files[i].bytes = text("not an image");
+        }
+    assert_fails(open_folder(&set, &options, &dataset), RETORT_FORMAT,
+                 "class \"cat\": no test image is left");
+    release(&set);
 }
 
 /* ---- Tiny-ImageNet ---- */
@@ -445,12 +545,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_and_archives_give_the_same_set),
         cmocka_unit_test(without_a_test_folder_one_in_ten_is_held_out),
+        cmocka_unit_test(the_share_that_is_held_out_is_a_setting),
+        cmocka_unit_test(a_class_of_which_nothing_is_left_is_an_error),
         cmocka_unit_test(test_is_used_where_there_is_no_val),
         cmocka_unit_test(images_may_lie_deeper_and_have_the_default_size),
         cmocka_unit_test(bad_files_are_errors_or_listed),
         cmocka_unit_test(folders_that_cannot_be_walked_are_refused),
         cmocka_unit_test(a_folder_elsewhere_may_be_linked),
         cmocka_unit_test(what_is_no_set_is_refused),
+        cmocka_unit_test(empty_folders_of_classes_are_errors),
         cmocka_unit_test(a_cut_archive_is_refused),
         cmocka_unit_test(tiny_imagenet_is_read),
         cmocka_unit_test(damaged_texts_are_refused),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,10 @@
 
 #include "base/random.h"
 #include "data/dataset.h"
+#include "data/format.h"
 #include "data/duplicates.h"
 #include "data/image_set.h"
+#include "data/image_writer.h"
 #include "data/loader.h"
 #include "data/shard.h"
 
@@ -51,7 +54,7 @@ static const char *make_folder(bool with_bad)
 
 static const char *specify(const char *format, const char *path)
 {
-    static char texts[4][300];
+    static char texts[4][320];
     static int next;
     char *text = texts[next++ % 4];
     snprintf(text, sizeof(texts[0]), "%s:%s", format, path);
@@ -194,7 +197,13 @@ static void damaged_descriptions_are_refused(void **state)
         const char *from, *to, *message;
     } rows[] = {
         {"retort.shard", "retort.other", "shard.json: format: retort.other found, retort.shard"},
-        {"\"version\": 1", "\"version\": 2", "version: a whole number from 1 to 1 wanted"},
+        {"\"version\": 2", "\"version\": 3", "version: a whole number from 1 to 2 wanted"},
+        {"\"version\": 2", "\"version\": 1", "version 1 found, which has no checksums; 2 wanted"},
+        {"\"skipped\": 0", "\"skipped\": 1", "shard.json: damaged: checksum "},
+        {"\"skipped\": 0", "\"skipped\": -1", "skipped: a whole number from 0"},
+        {"\"held_out\": 0.0", "\"held_out\": 2", "held_out: a number from 0 to 1 wanted"},
+        {"\"checksum\"", "\"other\"", "shard.json: damaged: checksum "},
+        {"\"train.sums\"", "\"other\"", "found, one in the description wanted"},
         {"\"train\": 40", "\"train\": 41",
          "train.labels: 160 bytes found, its description wants 164"},
         {"\"test\": 12", "\"test\": 0", "test: a whole number from 1 to"},
@@ -205,7 +214,7 @@ static void damaged_descriptions_are_refused(void **state)
         {"  16,\n", "  17,\n", "train.pixels: 30720 bytes found, its description wants 32640"},
         {"\"mean\": [", "\"mean\": [7,", "mean: 3 numbers wanted"},
         {"\"a\"", "7", "classes: name 0 is no text"},
-        {"  \"d\"\n", "  \"d\",\"e\",\"f\"\n", NULL}, /* more names than labels are no harm */
+        {"  \"d\"\n", "  \"d\",\"e\",\"f\"\n", "shard.json: damaged: checksum "},
         {"\"c\",\n  \"d\"", "\"c\"", "train.labels: record 30 at byte 120: label 3 found, 0 to 2"},
         {"\"classes\"", "\"other\"", "classes: 0 names found"},
         {"{", "", "is no JSON"},
@@ -227,12 +236,7 @@ static void damaged_descriptions_are_refused(void **state)
                  (char *)text.data, rows[row].to, place + strlen(rows[row].from));
         write_text(made, "shard.json", other);
         enum retort_status status = dataset_open(specify("shard", made), &none, &dataset);
-        if (rows[row].message)
-            assert_fails(status, RETORT_FORMAT, rows[row].message);
-        else
-            assert_ok(status);
-        if (status == RETORT_OK)
-            dataset_release(&dataset);
+        assert_fails(status, RETORT_FORMAT, rows[row].message);
     }
     write_text(made, "shard.json", (char *)text.data);
     write_text(made, "test.pixels", "short");
@@ -242,6 +246,82 @@ static void damaged_descriptions_are_refused(void **state)
     free(path);
     assert_fails(dataset_open(specify("shard", support_path("nowhere")), &none, &dataset),
                  RETORT_IO, "nowhere/shard.json: cannot open");
+}
+
+/* Change one byte of a file. */
+static void flip(const char *folder, const char *name, size_t offset)
+{
+    char *path = file_join(folder, name);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    unsigned char byte;
+    assert_int_equal(pread(file, &byte, 1, (off_t)offset), 1);
+    byte ^= 16;
+    assert_int_equal(pwrite(file, &byte, 1, (off_t)offset), 1);
+    close(file);
+    free(path);
+}
+
+/* Every file but that of the pixels when it is opened, the pixels when they are verified. */
+static void a_damaged_byte_is_found_and_named(void **state)
+{
+    static const struct {
+        const char *file;
+        size_t offset;
+        bool opens;
+        const char *message;
+    } rows[] = {
+        {"train.labels", 41, false, "train.labels: damaged: checksum "},
+        {"test.labels", 47, false, "test.labels: damaged: checksum "},
+        {"train.sums", 0, false, "train.sums: damaged: checksum "},
+        {"test.sums", 95, false, "test.sums: damaged: checksum "},
+        {"train.pixels", 0, true, "train.pixels: image 0 at byte 0: damaged: checksum "},
+        {"train.pixels", 30719, true, "train.pixels: image 39 at byte 29952: damaged: checksum "},
+        {"test.pixels", 800, true, "test.pixels: image 1 at byte 768: damaged: checksum "},
+    };
+    const struct dataset_options options = {.size = SIDE}, none = {0}, all = {.verify = true};
+    const char *made = support_path("bytes");
+    struct dataset dataset;
+    assert_ok(dataset_convert(specify("folder", make_folder(false)), &options, made, &dataset));
+    dataset_release(&dataset);
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        flip(made, rows[row].file, rows[row].offset);
+        enum retort_status status = dataset_open(specify("shard", made), &none, &dataset);
+        assert_int_equal(status, rows[row].opens ? RETORT_OK : RETORT_FORMAT);
+        if (rows[row].opens)
+            dataset_release(&dataset);
+        assert_fails(dataset_open(specify("shard", made), &all, &dataset), RETORT_FORMAT,
+                     rows[row].message);
+        flip(made, rows[row].file, rows[row].offset);
+        assert_ok(dataset_open(specify("shard", made), &all, &dataset));
+        dataset_release(&dataset);
+    }
+    flip(made, "train.pixels", 5);
+    flip(made, "train.pixels", 5000);
+    assert_fails(dataset_open(specify("shard", made), &all, &dataset), RETORT_FORMAT,
+                 "image 0 at byte 0: damaged: ");
+    assert_non_null(strstr(retort_message(), "(2 damaged of 40)"));
+}
+
+static void a_shard_knows_what_was_held_out_and_left_out(void **state)
+{
+    const struct dataset_options options = {.size = SIDE, .skip_bad = true, .held_out = 0.3},
+                                 other = {.held_out = 0.2}, none = {0};
+    const char *made = support_path("shares");
+    char path[300];
+    struct dataset dataset;
+    snprintf(path, sizeof(path), "%s/train", make_folder(true));
+    assert_ok(dataset_convert(specify("folder", path), &options, made, &dataset));
+    assert_int_equal(dataset.test.count, CLASSES * 3);
+    assert_int_equal(dataset.skipped.count, 1);
+    dataset_release(&dataset);
+    assert_ok(dataset_open(specify("shard", made), &none, &dataset));
+    assert_true(dataset.held_out == 0.3);
+    assert_int_equal(dataset.left_out, 1);
+    dataset_release(&dataset);
+    assert_ok(dataset_open(specify("folder", made), &options, &dataset));
+    dataset_release(&dataset);
+    assert_fails(dataset_open(specify("folder", made), &other, &dataset), RETORT_INVALID,
+                 "held_out: 0.2 found, the shard was made with 0.3");
 }
 
 static void folders_with_something_in_them_are_left_alone(void **state)
@@ -296,11 +376,13 @@ static void a_large_set_is_never_in_memory_as_a_whole(void **state)
     const struct loader_options loading = {.batch = BATCH, .shuffle = true, .threads = 2};
     const char *made = support_path("large");
     static int labels[IMAGES];
+    static uint64_t sums[IMAGES];
     struct image_set train = {.count = IMAGES,
                               .channels = 3,
                               .height = 64,
                               .width = 64,
-                              .labels = labels},
+                              .labels = labels,
+                              .sums = sums},
                      test = train;
     char *names[1] = {"a"};
     struct dataset dataset = {.name = "made-up",
@@ -332,6 +414,68 @@ static void a_large_set_is_never_in_memory_as_a_whole(void **state)
     assert_true(before > 0 && most > 0);
     assert_true(most - before < 300 * 1024);
     loader_destroy(loader);
+    dataset_release(&dataset);
+}
+
+/* 400,000 images are 4.9 GB, of which two are written; the others are holes of the files. */
+static void places_beyond_4_gib_are_written_and_read(void **state)
+{
+    enum { IMAGES = 400000, SIZE = 3 * 64 * 64, LAST = IMAGES - 1, KEPT = 360000 };
+    const char *made = support_path("beyond");
+    static uint8_t pixels[SIZE];
+    struct dataset described = {.name = strdup("made-up")}, dataset;
+    struct image_writer writer;
+    assert_ok(file_make_folder(made));
+    assert_ok(dataset_make_classes(&described, 2));
+    assert_ok(dataset_name_class(&described, 0, "a", 1));
+    assert_ok(dataset_name_class(&described, 1, "b", 1));
+    image_writer_init(&writer, made);
+    assert_ok(image_writer_begin(&writer, IMAGE_TRAIN, IMAGES, 3, 64, 64));
+    assert_ok(image_writer_begin(&writer, IMAGE_TEST, 1, 3, 64, 64));
+    for (int i = 0; i < IMAGES; i++)
+        image_writer_label(&writer, IMAGE_TRAIN, i, i >= KEPT);
+    for (int i = 0; i < SIZE; i++)
+        pixels[i] = (uint8_t)(i % 251);
+    assert_ok(image_writer_put(&writer, IMAGE_TRAIN, LAST, pixels));
+    image_writer_label(&writer, IMAGE_TRAIN, LAST, 1);
+    pixels[0] = 77;
+    assert_ok(image_writer_put(&writer, IMAGE_TRAIN, KEPT, pixels));
+    image_writer_label(&writer, IMAGE_TRAIN, KEPT, 1);
+    assert_ok(image_writer_put(&writer, IMAGE_TEST, 0, pixels));
+    image_writer_label(&writer, IMAGE_TEST, 0, 0);
+    assert_ok(image_writer_finish(&writer, &described));
+    image_writer_release(&writer);
+    dataset_release(&described);
+
+    assert_ok(dataset_open(specify("shard", made), &(struct dataset_options){0}, &dataset));
+    assert_true(dataset.train.mapped == (size_t)IMAGES * SIZE);
+    assert_memory_equal(image_set_view(&dataset.train, KEPT), pixels, SIZE);
+    assert_int_equal(image_set_view(&dataset.train, KEPT - 1)[SIZE - 1], 0);
+    pixels[0] = 0;
+    assert_memory_equal(image_set_view(&dataset.train, LAST), pixels, SIZE);
+    /* The last batch of the set as a loader gives it. */
+    const struct loader_options loading = {.batch = 64, .threads = 1};
+    struct loader *loader;
+    struct batch batch;
+    assert_ok(loader_create(&dataset, true, &loading, &loader));
+    assert_ok(loader_start(loader, 0, LAST / 64));
+    assert_ok(loader_next(loader, &batch));
+    assert_int_equal(batch.n, 64);
+    assert_int_equal(batch.indices[63], LAST);
+    assert_int_equal(batch.labels[63], 1);
+    for (size_t i = 0; i < SIZE; i++) { /* channels first in the set and in the batch */
+        size_t channel = i / (64 * 64);
+        float wanted = ((float)pixels[i] / 255 - dataset.mean[channel]) / dataset.std[channel];
+        assert_true(fabsf(batch.images[63 * SIZE + i] - wanted) <= 1e-3f * (1 + fabsf(wanted)));
+    }
+    loader_destroy(loader);
+    dataset_release(&dataset);
+    /* The first image of the second class lies beyond 4 GiB. */
+    const struct dataset_options first = {.limit = 1};
+    pixels[0] = 77;
+    assert_ok(dataset_open(specify("shard", made), &first, &dataset));
+    assert_int_equal(dataset.train.count, 2);
+    assert_memory_equal(image_set_view(&dataset.train, 1), pixels, SIZE);
     dataset_release(&dataset);
 }
 
@@ -373,9 +517,12 @@ int main(void)
         cmocka_unit_test(batches_are_the_same_mapped),
         cmocka_unit_test(gaps_of_what_was_skipped_are_closed),
         cmocka_unit_test(damaged_descriptions_are_refused),
+        cmocka_unit_test(a_damaged_byte_is_found_and_named),
+        cmocka_unit_test(a_shard_knows_what_was_held_out_and_left_out),
         cmocka_unit_test(folders_with_something_in_them_are_left_alone),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(a_large_set_is_never_in_memory_as_a_whole),
+        cmocka_unit_test(places_beyond_4_gib_are_written_and_read),
         cmocka_unit_test(equal_images_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

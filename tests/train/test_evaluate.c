@@ -154,6 +154,7 @@ static void a_model_file_is_evaluated_on_files(void **state)
     struct model model;
     struct graph graph = {0};
     struct retort_evaluation found;
+    const struct retort_evaluation_options options = {.batch = 7, .threads = 1};
     char data[512];
     const char *path = support_path("model.safetensors");
     snprintf(data, sizeof(data), "fashion-mnist:%s", tiny_folder(20, 30));
@@ -163,13 +164,14 @@ static void a_model_file_is_evaluated_on_files(void **state)
     model_initialise(&model, 1);
     assert_ok(model_save(&model, path));
     model_release(&model);
-    assert_ok(retort_evaluate(path, data, 7, 1, &found));
+    assert_ok(retort_evaluate(path, data, &options, &found));
     assert_int_equal(found.images, 30);
     assert_true(found.top5 >= found.top1 && found.top5 <= 100 && found.images_per_second > 0);
-    assert_fails(retort_evaluate("/nowhere/x", data, 7, 1, &found), RETORT_IO, "/nowhere/x");
-    assert_fails(retort_evaluate(path, "fashion-mnist:/nowhere", 7, 1, &found), RETORT_IO,
+    assert_int_equal(found.skipped, 0);
+    assert_fails(retort_evaluate("/nowhere/x", data, &options, &found), RETORT_IO, "/nowhere/x");
+    assert_fails(retort_evaluate(path, "fashion-mnist:/nowhere", &options, &found), RETORT_IO,
                  "/nowhere");
-    assert_fails(retort_evaluate(path, "cows", 7, 1, &found), RETORT_INVALID, "cows");
+    assert_fails(retort_evaluate(path, "cows", &options, &found), RETORT_INVALID, "cows");
 }
 
 int main(void)

@@ -15,6 +15,8 @@ static struct recipe_data usual(void)
                                 .jitter = 0.25,
                                 .val = 50,
                                 .size = 48,
+                                .held_out = 0.25,
+                                .skip_bad = true,
                                 .limit = 7,
                                 .test_limit = 8,
                                 .loader_threads = 2};
@@ -62,7 +64,8 @@ static void the_data_set_gets_limits_and_the_held_out_part(void **state)
     assert_int_equal(found.size, 48);
     assert_int_equal(found.limit, 7);
     assert_int_equal(found.test_limit, 8);
-    assert_false(found.skip_bad);
+    assert_true(found.held_out == 0.25);
+    assert_true(found.skip_bad);
 }
 
 static void every_augmentation_counts_in_the_fingerprint(void **state)
