@@ -28,8 +28,8 @@ struct text {
 
 static void put(struct text *text, uint64_t number, int bytes)
 {
-    for (int k = 0; k < bytes; k++)
-        text->bytes[text->used++] = (unsigned char)(number >> (8 * k));
+    for (int k = 0; k < bytes; k++, number >>= 8)
+        text->bytes[text->used++] = (unsigned char)number;
 }
 
 static void put_name(struct text *text, const char *name)
