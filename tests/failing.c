@@ -1,4 +1,5 @@
-/* failing.c - where the linker sends the allocations of retort's own objects (--wrap, in meson.build). */
+/* failing.c - where the linker sends the allocations of retort's own objects (--wrap, in
+ * meson.build). */
 #include "failing.h"
 
 #include <archive.h>

@@ -101,6 +101,8 @@ enum retort_status adapter_attach(const struct model *student, const struct adap
     if (status != RETORT_OK)
         return status;
     model_initialise(&made, seed);
+    memcpy(made.mean, student->mean, sizeof(made.mean));
+    memcpy(made.std, student->std, sizeof(made.std));
     copy_values(student, &made, false);
     if (earlier)
         copy_values(earlier, &made, true);

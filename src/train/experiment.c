@@ -227,6 +227,8 @@ enum retort_status experiment_new_model(const struct experiment *experiment, con
         return status;
     }
     model_initialise(model, seed);
+    memcpy(model->mean, experiment->dataset.mean, sizeof(model->mean));
+    memcpy(model->std, experiment->dataset.std, sizeof(model->std));
     return RETORT_OK;
 }
 

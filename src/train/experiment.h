@@ -69,7 +69,7 @@ struct part experiment_baseline(const struct experiment *experiment);
 struct part experiment_student(const struct experiment *experiment, int generation,
                                const struct model *const *teachers, int count);
 
-/* An initialised network for the data set. */
+/* An initialised network for the data set, normalised as it is. */
 enum retort_status experiment_new_model(const struct experiment *experiment, const char *network,
                                         uint64_t seed, struct model *model);
 /* The model file that the recipe names as teacher number `index`, if it suits the data set. */

@@ -26,8 +26,6 @@ static enum retort_status describe_model(const struct run *run, const struct par
                                          struct model *model)
 {
     const struct dataset *dataset = &run->experiment.dataset;
-    memcpy(model->mean, dataset->mean, sizeof(model->mean));
-    memcpy(model->std, dataset->std, sizeof(model->std));
     TRY(model_name_classes(model, (const char *const *)dataset->class_names));
     json_t *provenance =
         json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "recipe", run->experiment.recipe.name, "part",

@@ -15,7 +15,7 @@ enum retort_status run_tell(const struct run *run, const struct retort_progress 
 {
     const struct retort_run_options *options = run->options;
     if (options->listener && options->listener(options->context, progress))
-        return fail(RETORT_STOPPED, "stopped; --resume goes on from there");
+        return fail(RETORT_STOPPED, "stopped; the same command with --resume goes on from there");
     return RETORT_OK;
 }
 

@@ -93,7 +93,7 @@ kill -TERM "$process"
 code=0
 wait "$process" || code=$?
 [ "$code" -eq 143 ] || fail "a run that got SIGTERM: exit code $code, 143 wanted"
-tail -n 1 "$folder/err" | grep -q '^retort: stopped in baseline after step .* --resume goes on' ||
+tail -n 1 "$folder/err" | grep -q '^retort: stopped.* the same command with --resume goes on' ||
     fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
 

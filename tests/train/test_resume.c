@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,14 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "data/dataset.h"
 #include "event_file.h"
 #include "nn/model.h"
 #include "retort/plan.h"
 #include "retort/run.h"
 #include "tiny.h"
+#include "train/evaluate.h"
+#include "train/experiment.h"
 
 enum { EPOCHS = 2, STEPS = 3, PARTS = 4, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
 /* What the listener sees of a whole run: each part begins, ends, and has epochs of steps; and of
@@ -53,7 +57,7 @@ static const char *write_recipe(void)
 /* Stops after so many events; 0: never. */
 struct stop {
     int after, seen;
-    long steps; /* of training that the listener saw */
+    long steps;   /* of training that the listener saw */
     double share; /* of the run, as it was told last */
 };
 
@@ -248,13 +252,6 @@ static void a_lost_state_costs_a_part_and_no_more(void **state)
     assert_equal_runs(whole_run(), folder);
 }
 
-/* ---- what is refused ---- */
-
-static void a_folder_with_a_run_is_refused_without_resume(void **state)
-{
-    assert_fails(run(whole_run(), 0, false, NULL), RETORT_INVALID, "holds a run already");
-}
-
 static enum retort_status run_with(const char *folder, const char *override, bool resume)
 {
     struct retort_run_result result;
@@ -266,6 +263,93 @@ static enum retort_status run_with(const char *folder, const char *override, boo
     TRY(retort_run(&options, &result));
     retort_run_release(&result);
     return RETORT_OK;
+}
+
+/* ---- images that are held out ---- */
+
+/* The last `val_top1` of a part. */
+static double told_accuracy(const char *folder, const char *part)
+{
+    char *path = file_join(folder, "metrics.jsonl");
+    FILE *file = fopen(path, "r");
+    double told = -1;
+    assert_non_null(file);
+    for (json_t *line; (line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL)); json_decref(line))
+        if (strcmp(json_string_value(json_object_get(line, "part")), part) == 0)
+            told = json_number_value(json_object_get(line, "val_top1"));
+    fclose(file);
+    free(path);
+    return told;
+}
+
+static void assert_normalised_like(const struct model *model, const struct dataset *dataset)
+{
+    assert_memory_equal(model->mean, dataset->mean, sizeof(model->mean));
+    assert_memory_equal(model->std, dataset->std, sizeof(model->std));
+}
+
+/* From the beginning, also with adapters: who evaluates it before it is a file sees the right
+ * images. */
+static void a_new_network_is_normalised_as_the_data_is(void **state)
+{
+    struct experiment experiment;
+    struct model student, teacher;
+    struct training training = {0};
+    const struct retort_run_options options = {.recipe = write_recipe()};
+    assert_ok(experiment_open(&options, &experiment));
+    assert_true(experiment.dataset.mean[0] != 0 && experiment.dataset.std[0] != 1);
+    const char *network = experiment.recipe.teacher.network;
+    assert_ok(experiment_new_model(&experiment, network, 1, &teacher));
+    assert_normalised_like(&teacher, &experiment.dataset);
+    const struct model *teachers[] = {&teacher, &teacher};
+    const struct part part = experiment_student(&experiment, 0, teachers, 2);
+    assert_ok(experiment_new_model(&experiment, part.network, 1, &student));
+    struct model *networks[] = {&student};
+    assert_ok(training_begin(&experiment, &part, 0, networks, NULL, &training));
+    assert_int_equal(training.adapters, 1);
+    assert_normalised_like(training.models[0], &experiment.dataset);
+    training_release(&training);
+    model_release(&student);
+    model_release(&teacher);
+    experiment_close(&experiment);
+}
+
+/* What is told after the last epoch is what the file gives: also for a student with adapters, which
+ * its file no longer has. */
+static void what_is_told_of_held_out_images_is_what_the_file_gives(void **state)
+{
+    static const char *const parts[] = {"teacher-1", "baseline", "student"};
+    enum { HELD_OUT = 10 };
+    char folder[256], specification[300];
+    struct dataset dataset;
+    snprintf(folder, sizeof(folder), "%s", support_path("held-out"));
+    assert_ok(run_with(folder, "data.val=10", false));
+    snprintf(specification, sizeof(specification), "fashion-mnist:%s",
+             tiny_folder(TRAIN_IMAGES, TEST_IMAGES));
+    assert_ok(dataset_open(specification, &(struct dataset_options){.val = HELD_OUT, .seed = 1},
+                           &dataset));
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        struct model model;
+        struct evaluation evaluation;
+        snprintf(name, sizeof(name), "%s.safetensors", parts[i]);
+        char *path = file_join(folder, name);
+        assert_ok(model_load(path, &model));
+        assert_true(model.mean[0] != 0 && model.std[0] != 1);
+        assert_ok(evaluate_val(&model, &dataset, BATCH, PRECISION_F32, &evaluation));
+        assert_int_equal(evaluation.images, HELD_OUT);
+        assert_true(fabs(evaluation.top1 - told_accuracy(folder, parts[i])) < 1e-6);
+        model_release(&model);
+        free(path);
+    }
+    dataset_release(&dataset);
+}
+
+/* ---- what is refused ---- */
+
+static void a_folder_with_a_run_is_refused_without_resume(void **state)
+{
+    assert_fails(run(whole_run(), 0, false, NULL), RETORT_INVALID, "holds a run already");
 }
 
 static void another_recipe_is_refused_and_the_setting_named(void **state)
@@ -676,6 +760,8 @@ int main(void)
         cmocka_unit_test(a_finished_run_may_be_resumed),
         cmocka_unit_test(training_then_distilling_is_the_whole_run),
         cmocka_unit_test(a_lost_state_costs_a_part_and_no_more),
+        cmocka_unit_test(a_new_network_is_normalised_as_the_data_is),
+        cmocka_unit_test(what_is_told_of_held_out_images_is_what_the_file_gives),
         cmocka_unit_test(a_folder_with_a_run_is_refused_without_resume),
         cmocka_unit_test(another_recipe_is_refused_and_the_setting_named),
         cmocka_unit_test(distilling_without_a_teacher_is_refused_and_leaves_nothing),
