@@ -97,6 +97,14 @@ tail -n 1 "$folder/err" | grep -q '^retort: stopped.* the same command with --re
     fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
 
+# Ctrl-C likewise; a background process of a shell would not hear of it.
+code=0
+timeout --preserve-status -s INT 2 "$retort" run "$folder/r.yaml" --out "$folder/long" --resume \
+    --set student.train.epochs=100000 >/dev/null 2>"$folder/err" || code=$?
+[ "$code" -eq 130 ] || fail "a run that got SIGINT: exit code $code, 130 wanted"
+tail -n 1 "$folder/err" | grep -q '^retort: stopped.* the same command with --resume goes on' ||
+    fail "interrupt: $(tail -n 1 "$folder/err")"
+
 # A state now and then, an option that wants a number.
 expect 2 'minutes from above 0' run "$folder/r.yaml" --save-every never
 expect 2 'minutes from above 0' run "$folder/r.yaml" --save-every 0
@@ -125,6 +133,13 @@ expect 0 '"runs"' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set tea
 expect 0 '2 seeds take' run "$folder/r.yaml" --out "$folder/other" --repeat 2 --dry-run
 [ ! -e "$folder/other" ] || fail "--repeat --dry-run made the folder"
 expect 2 '--repeat' run "$folder/r.yaml" --repeat 0
+
+# Interrupted in the second one, it goes on as a whole.
+rm -r "$folder/many/seed-2/run.json" "$folder/many/seed-2/student.safetensors" "$folder/many/repeat.json"
+expect 0 'distilled student' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set teacher.seed=5 --resume
+[ "$(grep -c ' of the test images' "$folder/err")" -eq 6 ] || fail "--repeat --resume: $(cat "$folder/err")"
+[ "$(grep -cE '^(teacher-1|baseline|student) [0-9]+/' "$folder/err")" -eq 2 ] ||
+    fail "--repeat --resume trained what was done: $(cat "$folder/err")"
 
 # Output that cannot be written is a failure.
 if [ -c /dev/full ]; then
