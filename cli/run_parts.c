@@ -84,7 +84,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
         options->run.resume = true;
         return 0;
     case OPTION_REPEAT:
-        options->repeat = option_number(state, "--repeat", text, 1, 1000);
+        options->repeat = option_number(state, "repeat", text, 1, 1000);
         return 0;
     case OPTION_SAVE_EVERY:
         options->run.save_minutes = option_minutes(state, text);

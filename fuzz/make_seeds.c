@@ -63,10 +63,12 @@ static void write_tars(const char *target, const struct set *set)
     images_write_tar(path_of(target, "set.tar.xz"), ARCHIVE_FILTER_XZ, set->files, set->count);
 }
 
+/* One image of each class. */
 static void make_idx(void)
 {
-    static unsigned char images[16 + 784] = {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28};
-    static const unsigned char labels[9] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
+    static unsigned char images[16 + 10 * 784] = {0, 0, 8, 3,  0, 0, 0, 10,
+                                                  0, 0, 0, 28, 0, 0, 0, 28};
+    static const unsigned char labels[18] = {0, 0, 8, 1, 0, 0, 0, 10, 7, 2, 1, 0, 3, 4, 5, 6, 9, 8};
     struct set set = {0};
     add(&set, "train-images-idx3-ubyte", images, sizeof(images));
     add(&set, "train-labels-idx1-ubyte", labels, sizeof(labels));
@@ -76,18 +78,31 @@ static void make_idx(void)
     write_records(0, "idx", &set);
 }
 
+/* One image of each of the 100 classes is small when compressed only. */
+static void make_cifar_of(int count, struct set *set)
+{
+    enum { RECORD = 2 + 3072 };
+    static unsigned char records[100 * RECORD];
+    char names[1000] = "";
+    for (int i = 0; i < 100; i++) {
+        snprintf(names + strlen(names), sizeof(names) - strlen(names), "c%d\n", i);
+        records[i * RECORD] = (unsigned char)(i / 5);
+        records[i * RECORD + 1] = (unsigned char)i;
+    }
+    add(set, "set/train.bin", records, (size_t)count * RECORD);
+    add(set, "set/test.bin", records, (size_t)count * RECORD);
+    add_text(set, "set/fine_label_names.txt", names);
+}
+
 static void make_cifar(void)
 {
-    static const unsigned char record[2 + 3072] = {3, 42};
-    char names[1000] = "";
-    struct set set = {0};
-    for (int i = 0; i < 100; i++)
-        snprintf(names + strlen(names), sizeof(names) - strlen(names), "c%d\n", i);
-    add(&set, "set/train.bin", record, sizeof(record));
-    add(&set, "set/test.bin", record, sizeof(record));
-    add_text(&set, "set/fine_label_names.txt", names);
-    write_tars("cifar", &set);
-    write_records(1, "cifar", &set);
+    struct set one = {0}, all = {0};
+    make_cifar_of(1, &one);
+    make_cifar_of(100, &all);
+    write_tars("cifar", &one);
+    images_write_tar(path_of("cifar", "all.tar.gz"), ARCHIVE_FILTER_GZIP, all.files, all.count);
+    images_write_tar(path_of("cifar", "all.tar.xz"), ARCHIVE_FILTER_XZ, all.files, all.count);
+    write_records(1, "cifar", &one);
 }
 
 static struct file_bytes make_image(int kind)

@@ -1,6 +1,7 @@
 /* tiny.c - a data set of a few made-up images, and networks that fit it. */
 #include "support.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,4 +128,18 @@ void tiny_assert_equal_files(const char *a, const char *b)
         fail_msg("%s and %s differ", a, b);
     free(first.data);
     free(second.data);
+}
+
+void tiny_assert_nothing_half_written(const char *folder)
+{
+    char *below = file_join(folder, "state");
+    const char *const folders[] = {folder, below};
+    for (int i = 0; i < 2; i++) {
+        DIR *entries = opendir(folders[i]);
+        for (struct dirent *entry; entries && (entry = readdir(entries));)
+            assert_null(strstr(entry->d_name, ".tmp"));
+        if (entries)
+            closedir(entries);
+    }
+    free(below);
 }

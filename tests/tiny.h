@@ -26,4 +26,7 @@ void tiny_assert_equal(const struct model *a, const struct model *b);
 /* Fail unless two files hold the same bytes. */
 void tiny_assert_equal_files(const char *a, const char *b);
 
+/* Fail if a run's folder, which need not be there, holds a file that was not finished. */
+void tiny_assert_nothing_half_written(const char *folder);
+
 #endif

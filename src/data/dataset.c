@@ -124,6 +124,36 @@ static enum retort_status open_shard(const struct source *source,
     return options->verify ? shard_verify(source->path, dataset) : RETORT_OK;
 }
 
+/* An output that nothing trains, or nothing tests, would spoil every figure in silence. Labels of
+ * places that hold no image are negative. */
+static enum retort_status check_classes(const struct dataset *dataset, const char *path,
+                                        const struct image_set *set, const char *part)
+{
+    void *memory;
+    enum retort_status status = RETORT_OK;
+    TRY(memory_zeroed((size_t)dataset->classes, sizeof(bool), &memory));
+    bool *seen = memory;
+    for (int i = 0; i < set->count; i++)
+        if (set->labels[i] >= 0)
+            seen[set->labels[i]] = true;
+    for (int i = 0; i < dataset->classes && status == RETORT_OK; i++)
+        if (!seen[i])
+            status =
+                fail(RETORT_FORMAT, "%s: class \"%s\": no %s images %s", path,
+                     dataset->class_names[i], part, dataset->skipped.count ? "are left" : "found");
+    free(seen);
+    return status;
+}
+
+/* A set that fits into memory. */
+static enum retort_status read_whole(const struct source *source,
+                                     const struct dataset_options *options, struct dataset *dataset)
+{
+    TRY(source->format->open(source->path, options, dataset));
+    TRY(check_classes(dataset, source->path, &dataset->train, "training"));
+    return check_classes(dataset, source->path, &dataset->test, "test");
+}
+
 /* Readers of large sets give images one by one; folder NULL: into memory. */
 static enum retort_status read_into(const struct source *source,
                                     const struct dataset_options *options, const char *folder,
@@ -132,6 +162,10 @@ static enum retort_status read_into(const struct source *source,
     struct image_writer writer;
     image_writer_init(&writer, folder);
     enum retort_status status = source->format->read(source->path, options, &writer, dataset);
+    if (status == RETORT_OK)
+        status = check_classes(dataset, source->path, &writer.parts[IMAGE_TRAIN].set, "training");
+    if (status == RETORT_OK)
+        status = check_classes(dataset, source->path, &writer.parts[IMAGE_TEST].set, "test");
     if (status == RETORT_OK)
         status = image_writer_finish(&writer, dataset);
     image_writer_release(&writer);
@@ -148,7 +182,7 @@ static enum retort_status open_whole(const struct source *source,
         return open_shard(source, options, dataset);
     if (source->format->read)
         return read_into(source, options, NULL, dataset);
-    return source->format->open(source->path, options, dataset);
+    return read_whole(source, options, dataset);
 }
 
 static enum retort_status select_images(const struct dataset_options *options,
@@ -198,7 +232,7 @@ static enum retort_status copy_whole(const struct source *source,
                                      struct dataset *dataset)
 {
     struct image_writer writer;
-    TRY(source->format->open(source->path, options, dataset));
+    TRY(read_whole(source, options, dataset));
     image_writer_init(&writer, folder);
     writer.keeps_statistics = true;
     enum retort_status status = copy_part(&writer, IMAGE_TRAIN, &dataset->train);

@@ -81,7 +81,8 @@ struct dataset_format {
 extern const struct dataset_format *const dataset_formats[]; /* NULL at the end */
 
 /* Open "name[:path]": path is a folder, an archive (tar, tar.gz, tar.xz) that is read directly, or
- * a folder that dataset_convert made, which is mapped. Messages name the file, what was found and
+ * a folder that dataset_convert made, which is mapped. A class without images, in either part, is
+ * an error, also when options.skip_bad left them out. Messages name the file, what was found and
  * what was wanted. Release with dataset_release. */
 enum retort_status dataset_open(const char *specification, const struct dataset_options *options,
                                 struct dataset *dataset);

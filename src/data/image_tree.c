@@ -227,11 +227,10 @@ enum retort_status image_tree_hold_out(struct image_tree *images, double share)
 
 /* ---- decoding ---- */
 
-static const char *const part_names[IMAGE_PARTS] = {"training", "test"};
-
 /* Places by class, and in a class by name: the order of the tree but for the classes. */
 static enum retort_status give_places(struct image_tree *images, int counts[IMAGE_PARTS])
 {
+    static const char *const names[IMAGE_PARTS] = {"training", "test"};
     int classes = images->dataset->classes;
     void *block;
     TRY(memory_zeroed(IMAGE_PARTS * (size_t)classes, sizeof(int), &block));
@@ -246,7 +245,7 @@ static enum retort_status give_places(struct image_tree *images, int counts[IMAG
             int count = next[part * classes + k];
             if (count == 0)
                 status = fail(RETORT_FORMAT, "%s: class \"%s\": no %s images found",
-                              images->tree.path, images->dataset->class_names[k], part_names[part]);
+                              images->tree.path, images->dataset->class_names[k], names[part]);
             next[part * classes + k] = counts[part];
             counts[part] += count;
         }
@@ -263,7 +262,6 @@ struct decoding {
     struct image_tree *images;
     struct image_writer *writer;
     uint8_t *pixels;
-    int *decoded; /* (parts, classes): how many images */
     int size;
 };
 
@@ -287,7 +285,6 @@ static enum retort_status decode_file(void *context, int file, const struct file
     }
     TRY(image_writer_put(decoding->writer, image->part, image->place, decoding->pixels));
     image_writer_label(decoding->writer, image->part, image->place, image->label);
-    decoding->decoded[image->part * images->dataset->classes + image->label]++;
     return RETORT_OK;
 }
 
@@ -297,17 +294,6 @@ static enum retort_status skip_file(void *context, enum retort_status status)
     return skip(decoding->images, status);
 }
 
-/* What was left out may have been all images of a class. */
-static enum retort_status check_decoded(const struct image_tree *images, const int *decoded)
-{
-    int classes = images->dataset->classes;
-    for (int i = 0; i < IMAGE_PARTS * classes; i++)
-        if (decoded[i] == 0)
-            return fail(RETORT_FORMAT, "%s: class \"%s\": no %s image is left", images->tree.path,
-                        images->dataset->class_names[i % classes], part_names[i / classes]);
-    return RETORT_OK;
-}
-
 enum retort_status image_tree_decode(struct image_tree *images, int size,
                                      struct image_writer *writer)
 {
@@ -315,16 +301,11 @@ enum retort_status image_tree_decode(struct image_tree *images, int size,
     TRY(give_places(images, counts));
     for (int part = 0; part < IMAGE_PARTS; part++)
         TRY(image_writer_begin(writer, part, counts[part], CHANNELS, size, size));
-    void *pixels = NULL, *decoded = NULL;
-    enum retort_status status;
-    TRY_DONE(memory_zeroed((size_t)size * (size_t)size, CHANNELS, &pixels));
-    TRY_DONE(memory_zeroed(IMAGE_PARTS * (size_t)images->dataset->classes, sizeof(int), &decoded));
-    struct decoding decoding = {images, writer, pixels, decoded, size};
+    void *pixels;
+    TRY(memory_zeroed((size_t)size * (size_t)size, CHANNELS, &pixels));
+    struct decoding decoding = {images, writer, pixels, size};
     const struct tree_visitor visitor = {is_image, decode_file, skip_file, &decoding};
-    TRY_DONE(tree_visit(&images->tree, &visitor));
-    status = check_decoded(images, decoded);
-done:
-    free(decoded);
+    enum retort_status status = tree_visit(&images->tree, &visitor);
     free(pixels);
     return status;
 }

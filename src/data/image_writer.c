@@ -181,16 +181,6 @@ static enum retort_status correct_sums(struct image_writer *writer, uint8_t *ima
     return RETORT_OK;
 }
 
-static enum retort_status check_parts(const struct image_writer *writer,
-                                      const struct dataset *dataset)
-{
-    static const char *const names[IMAGE_PARTS] = {"training", "test"};
-    for (int part = 0; part < IMAGE_PARTS; part++)
-        if (writer->parts[part].set.count == 0)
-            return fail(RETORT_FORMAT, "%s: no %s image is left", dataset->name, names[part]);
-    return RETORT_OK;
-}
-
 static enum retort_status finish(struct image_writer *writer, struct dataset *dataset,
                                  uint8_t *image)
 {
@@ -198,7 +188,6 @@ static enum retort_status finish(struct image_writer *writer, struct dataset *da
     TRY(correct_sums(writer, image));
     for (int part = 0; part < IMAGE_PARTS; part++)
         TRY(close_gaps(writer, part, image));
-    TRY(check_parts(writer, dataset));
     if (!writer->keeps_statistics)
         image_sums_finish(&writer->sums, parts[IMAGE_TRAIN].set.channels, dataset->mean,
                           dataset->std);

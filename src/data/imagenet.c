@@ -37,7 +37,6 @@ struct reading {
     struct image_writer *writer;
     int counts[FILES]; /* images in each file */
     int most;          /* the largest label of the training files */
-    int seen[IMAGE_PARTS][MOST_CLASSES];
 };
 
 static void file_name(int file, char *name, size_t size)
@@ -157,7 +156,6 @@ static enum retort_status take_label(struct reading *reading, const char *path,
         return dataset_skip(reading->dataset, reading->options, fail_in(status, "%s", path));
     if (place->part == IMAGE_TRAIN && label > reading->most)
         reading->most = (int)label;
-    reading->seen[place->part][label - 1]++;
     image_writer_label(reading->writer, place->part, place->first + index, (int)label - 1);
     return RETORT_OK;
 }
@@ -241,17 +239,6 @@ static enum retort_status visit_file(struct reading *reading, int file, struct p
 
 /* ---- classes ---- */
 
-static enum retort_status check_classes(const struct reading *reading)
-{
-    static const char *const names[IMAGE_PARTS] = {"training", "test"};
-    for (int part = 0; part < IMAGE_PARTS; part++)
-        for (int i = 0; i < reading->most; i++)
-            if (!reading->seen[part][i])
-                return fail(RETORT_FORMAT, "%s: label %d: no %s images found", reading->folder,
-                            i + 1, names[part]);
-    return RETORT_OK;
-}
-
 /* "n02119789 1 kit_fox" */
 static void read_map(const char *text, struct dataset *dataset)
 {
@@ -308,7 +295,6 @@ static enum retort_status read_files(struct reading *reading)
                               .count = reading->counts[i]};
         TRY(visit_file(reading, i, &place));
     }
-    TRY(check_classes(reading));
     return name_classes(reading);
 }
 

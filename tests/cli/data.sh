@@ -83,7 +83,7 @@ expect 1 '0 classes found' data info "folder:$folder/images"
 echo text >"$folder/images/cat/1.JPG"
 echo text >"$folder/images/cat/2.png"
 expect 1 "neither's first bytes found, a JPEG or PNG image wanted" data info "folder:$folder/images"
-expect 1 'no training image is left' data check "folder:$folder/images"
+expect 1 'no training images are left' data check "folder:$folder/images"
 expect 1 'held_out: 0.2 found, but fashion-mnist has test images of its own' data info "$data" --held-out 0.2
 expect 1 'have a size of their own' data info "$data" --size 48
 

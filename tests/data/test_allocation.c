@@ -138,32 +138,38 @@ static void sets_of_idx_files(void **state)
 
 static void write_cifar(const char *folder)
 {
-    enum { RECORD = 2 + 3072, COUNT = 8 };
-    static unsigned char records[COUNT * RECORD];
-    char names[700] = "";
-    for (int i = 0; i < 100; i++)
-        snprintf(names + strlen(names), sizeof(names) - strlen(names), "c%d\n", i);
-    for (int i = 0; i < COUNT; i++) {
-        records[i * RECORD + 1] = (unsigned char)(i == 5 ? 200 : i); /* one is bad */
-        memset(records + i * RECORD + 2, 30 * i, RECORD - 2);
+    enum { RECORD = 1 + 3072, CLASSES = 10, BATCHES = 5, BATCH = 3 };
+    static const char *const batches[BATCHES] = {"data_batch_1.bin", "data_batch_2.bin",
+                                                 "data_batch_3.bin", "data_batch_4.bin",
+                                                 "data_batch_5.bin"};
+    static unsigned char records[BATCHES * BATCH * RECORD];
+    struct images_file files[BATCHES + 2];
+    char names[100] = "";
+    for (int i = 0; i < BATCHES * BATCH; i++) {
+        if (i < CLASSES)
+            snprintf(names + strlen(names), sizeof(names) - strlen(names), "c%d\n", i);
+        records[i * RECORD] = (unsigned char)(i == 12 ? 200 : i % CLASSES); /* one is bad */
+        memset(records + i * RECORD + 1, 20 * i, RECORD - 1);
     }
-    const struct images_file files[] = {
-        {.name = "train.bin", .bytes = {records, sizeof(records)}},
-        {.name = "test.bin", .bytes = {records, sizeof(records)}},
-        {.name = "fine_label_names.txt", .bytes = {(unsigned char *)names, strlen(names)}},
-    };
+    for (int i = 0; i < BATCHES; i++)
+        files[i] = (struct images_file){.name = batches[i],
+                                        .bytes = {records + i * BATCH * RECORD, BATCH * RECORD}};
+    files[BATCHES] =
+        (struct images_file){.name = "test_batch.bin", .bytes = {records, sizeof(records)}};
+    files[BATCHES + 1] = (struct images_file){.name = "batches.meta.txt",
+                                              .bytes = {(unsigned char *)names, strlen(names)}};
     char path[300];
-    images_write_folder(folder, files, 3);
+    images_write_folder(folder, files, BATCHES + 2);
     snprintf(path, sizeof(path), "%s.tar.gz", folder);
-    images_write_tar(path, ARCHIVE_FILTER_GZIP, files, 3);
+    images_write_tar(path, ARCHIVE_FILTER_GZIP, files, BATCHES + 2);
 }
 
 static void sets_of_cifar_records(void **state)
 {
     const char *folder = support_path("cifar");
     write_cifar(folder);
-    try_both(specify("cifar100", folder));
-    try_both(specify("cifar100", support_path("cifar.tar.gz")));
+    try_both(specify("cifar10", folder));
+    try_both(specify("cifar10", support_path("cifar.tar.gz")));
 }
 
 /* PNG and JPEG files of two classes, one of them bad. */

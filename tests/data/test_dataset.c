@@ -18,8 +18,8 @@
 #include "data/dataset.h"
 #include "data/image_set.h"
 
-enum { FILES = 7, IDX_TRAIN = 30, IDX_TEST = 20, CIFAR10_BATCH = 6, CIFAR100_TRAIN = 40 };
-enum { CIFAR_TEST = 10, IDX_PIXELS = 28 * 28, CIFAR_PIXELS = 3 * 32 * 32 };
+enum { FILES = 7, IDX_TRAIN = 50, IDX_TEST = 60, CIFAR10_BATCH = 6, CIFAR100_TRAIN = 104 };
+enum { CIFAR10_TEST = 10, CIFAR100_TEST = 102, IDX_PIXELS = 28 * 28, CIFAR_PIXELS = 3 * 32 * 32 };
 
 struct member {
     char name[48];
@@ -111,7 +111,7 @@ static void make_cifar10(struct files *files)
     for (int k = 0; k < 6; k++) {
         char name[24];
         snprintf(name, sizeof(name), "data_batch_%d.bin", k + 1);
-        int count = k < 5 ? CIFAR10_BATCH : CIFAR_TEST;
+        int count = k < 5 ? CIFAR10_BATCH : CIFAR10_TEST;
         unsigned char *data =
             add_file(files, k < 5 ? name : "test_batch.bin", 0, 1, CIFAR_PIXELS, (size_t)count);
         for (int i = 0; i < count; i++)
@@ -123,12 +123,12 @@ static void make_cifar10(struct files *files)
 static void make_cifar100(struct files *files)
 {
     for (int k = 0; k < 2; k++) {
-        int count = k == 0 ? CIFAR100_TRAIN : CIFAR_TEST;
+        int count = k == 0 ? CIFAR100_TRAIN : CIFAR100_TEST;
         unsigned char *data =
             add_file(files, k == 0 ? "train.bin" : "test.bin", 0, 2, CIFAR_PIXELS, (size_t)count);
         for (int i = 0; i < count; i++) {
             data[i * (2 + CIFAR_PIXELS)] = (unsigned char)(i % 20);
-            data[i * (2 + CIFAR_PIXELS) + 1] = (unsigned char)(99 - i);
+            data[i * (2 + CIFAR_PIXELS) + 1] = (unsigned char)(99 - i % 100);
         }
     }
     make_names(files, "fine_label_names.txt", 100);
@@ -338,7 +338,7 @@ static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **st
         {LETTERS, 1, 8 + 17, 0, "record 17: label 0 found, 1 to 26 wanted", 17},
         {LETTERS, 1, 8 + 17, 27, "record 17: label 27 found, 1 to 26 wanted", 17},
         {CIFAR10, 2, 4 * 3073, 10, "data_batch_3.bin: record 4 at byte 12292: label 10", 16},
-        {CIFAR100, 0, 7 * 3074, 20, "train.bin: record 7 at byte 21518: coarse label 20", 7},
+        {CIFAR100, 0, 3 * 3074, 20, "train.bin: record 3 at byte 9222: coarse label 20", 3},
     };
     const struct dataset_options options = {.skip_bad = true};
     for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
@@ -368,6 +368,42 @@ static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **st
         }
         dataset_release(&whole);
         dataset_release(&left);
+        release_files(&files);
+    }
+}
+
+static void a_class_without_images_is_refused(void **state)
+{
+    static const struct {
+        enum kind kind;
+        int file;
+        size_t at; /* the label of the only image of its class, which becomes that of another */
+        unsigned char value;
+        const char *sentence;
+    } rows[] = {
+        {BALANCED, 1, 8 + 17, 1, "class \"4\": no training images found"},
+        {BALANCED, 3, 8 + 17, 1, "class \"4\": no test images found"},
+        {CIFAR100, 0, 7 * 3074 + 1, 0, "class \"class 92\": no training images found"},
+        {CIFAR100, 1, 7 * 3074 + 1, 0, "class \"class 92\": no test images found"},
+        {CIFAR100, 0, 7 * 3074, 20, "class \"class 92\": no training images are left"},
+    };
+    const struct dataset_options options = {.skip_bad = true};
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        struct files files = {0};
+        struct dataset dataset;
+        const char *format = formats[rows[row].kind].name;
+        int number = next_number();
+        formats[rows[row].kind].make(&files);
+        files.member[rows[row].file].data[rows[row].at] = rows[row].value;
+        write_files(&files, FOLDER, number);
+        char path[256], specification[300], folder[300];
+        snprintf(path, sizeof(path), "%s", place(FOLDER, NULL, number));
+        assert_fails(open_at(format, path, &options, &dataset), RETORT_FORMAT, rows[row].sentence);
+        snprintf(specification, sizeof(specification), "%s:%s", format, path);
+        snprintf(folder, sizeof(folder), "%s-shard", path);
+        assert_fails(dataset_convert(specification, &options, folder, &dataset), RETORT_FORMAT,
+                     rows[row].sentence);
+        assert_false(file_exists(folder));
         release_files(&files);
     }
 }
@@ -464,10 +500,10 @@ static const struct damage {
      0,
      SET,
      7,
-     31,
+     51,
      RETORT_FORMAT,
-     {"train-images", "23520 bytes found", "31 items of 784"}},
-    {MNIST, FOLDER, 0, SET, 4, 255, RETORT_FORMAT, {"train-images", "4278190110 items"}},
+     {"train-images", "39200 bytes found", "51 items of 784"}},
+    {MNIST, FOLDER, 0, SET, 4, 255, RETORT_FORMAT, {"train-images", "4278190130 items"}},
     {MNIST, FOLDER, 0, SET, 11, 29, RETORT_FORMAT, {"train-images", "29 rows", "28 wanted"}},
     {MNIST,
      TAR,
@@ -477,14 +513,14 @@ static const struct damage {
      0,
      RETORT_FORMAT,
      {".tar: t10k-images-idx3-ubyte: ", "0 columns", "28 wanted"}},
-    {MNIST, FOLDER, 3, SET, 7, 19, RETORT_FORMAT, {"t10k-labels", "19 items", "20 bytes found"}},
+    {MNIST, FOLDER, 3, SET, 7, 19, RETORT_FORMAT, {"t10k-labels", "19 items", "60 bytes found"}},
     {MNIST, FOLDER, 3, CUT, 7, 0, RETORT_FORMAT, {"t10k-labels", "7 bytes found", "8 wanted"}},
     {MNIST, FOLDER, 0, CUT, 0, 0, RETORT_FORMAT, {"train-images", "empty file"}},
     {MNIST, GZIP, 0, CUT, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz", "empty file"}},
     {MNIST, TAR_GZ, 1, CUT, 0, 0, RETORT_FORMAT, {".tar.gz: train-labels", "empty file"}},
     /* IDX: the values. */
     {MNIST, FOLDER, 0, CUT, 20000, 0, RETORT_FORMAT, {"train-images", "19984 bytes found"}},
-    {MNIST, GZIP, 0, ADD, 1, 0, RETORT_FORMAT, {"train-images", "23521 bytes found"}},
+    {MNIST, GZIP, 0, ADD, 1, 0, RETORT_FORMAT, {"train-images", "39201 bytes found"}},
     {MNIST,
      FOLDER,
      1,
@@ -494,7 +530,7 @@ static const struct damage {
      RETORT_FORMAT,
      {"train-labels", "record 17", "label 10 found", "0 to 9 wanted"}},
     {MNIST, GZIP, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "at most", "wanted"}},
-    {MNIST, FOLDER, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "60038 bytes", "60008"}},
+    {MNIST, FOLDER, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "60058 bytes", "60008"}},
     {MNIST,
      TAR,
      1,
@@ -502,7 +538,7 @@ static const struct damage {
      60000,
      0,
      RETORT_FORMAT,
-     {"train-labels", "60038 bytes found", "60008 were wanted"}},
+     {"train-labels", "60058 bytes", "60008 were wanted"}},
     /* CIFAR. */
     {CIFAR10,
      FOLDER,
@@ -585,7 +621,7 @@ static const struct damage {
     {MNIST, GZIP, 0, FLIP, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz: ", "checksum"}},
     {MNIST, GZIP, 0, SHORTEN, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz: ", "truncated"}},
     {CIFAR100, TAR_GZ, 0, FLIP, 0, 0, RETORT_FORMAT, {".tar.gz: ", "checksum"}},
-    {CIFAR100, TAR_GZ, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar.gz: train.bin: ", "truncated"}},
+    {CIFAR100, TAR_GZ, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar.gz: test.bin: ", "truncated"}},
     {CIFAR100,
      TAR_XZ,
      0,
@@ -594,15 +630,8 @@ static const struct damage {
      0,
      RETORT_FORMAT,
      {".tar.xz: test.bin: after ", "truncated or corrupt"}},
-    {CIFAR100,
-     TAR_XZ,
-     0,
-     SHORTEN,
-     0,
-     0,
-     RETORT_FORMAT,
-     {".tar.xz: train.bin: after ", "truncated"}},
-    {CIFAR100, TAR, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar: train.bin: ", "truncated"}},
+    {CIFAR100, TAR_XZ, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar.xz: test.bin: after ", "truncated"}},
+    {CIFAR100, TAR, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar: test.bin: ", "truncated"}},
 };
 
 static void damage_files(struct files *files, const struct damage *damage)
@@ -911,6 +940,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_is_read_from_every_container),
         cmocka_unit_test(bad_records_are_left_out_and_listed_when_that_is_asked_for),
+        cmocka_unit_test(a_class_without_images_is_refused),
         cmocka_unit_test(a_limit_keeps_the_first_images_of_each_class),
         cmocka_unit_test(mean_and_std_are_those_of_the_unpadded_training_set),
         cmocka_unit_test(damaged_sets_are_refused_by_name),

@@ -447,7 +447,7 @@ static void a_class_of_which_nothing_is_left_is_an_error(void **state)
             set.files[i].bytes = text("not an image");
         }
     assert_fails(open_folder(&set, &options, &dataset), RETORT_FORMAT,
-                 "class \"cat\": no test image is left");
+                 "class \"cat\": no test images are left");
     release(&set);
 }
 

@@ -252,10 +252,10 @@ static void classes_without_images_are_refused(void **state)
     make_set(&set);
     set_label(&set, 4, 2, 7);
     assert_fails(open_at(write_set(&set, true, false), &none, &dataset), RETORT_FORMAT,
-                 "label 6: no training images found");
+                 "class \"6\": no training images found");
     set_label(&set, 4, 2, 6);
     assert_fails(open_at(write_set(&set, true, false), &none, &dataset), RETORT_FORMAT,
-                 "label 6: no test images found");
+                 "class \"6\": no test images found");
     release_set(&set);
 }
 

@@ -4,7 +4,6 @@
 #include "failing.h"
 #include "support.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,15 +54,6 @@ static void assert_equal_runs(const char *a, const char *b)
     }
 }
 
-static void assert_nothing_half_written(const char *folder)
-{
-    DIR *entries = opendir(folder);
-    for (struct dirent *entry; entries && (entry = readdir(entries));)
-        assert_null(strstr(entry->d_name, ".tmp"));
-    if (entries)
-        closedir(entries);
-}
-
 /* Every allocation at the beginning, then ever fewer; false: there are no more. */
 static bool try_one(const char *recipe, const char *whole, long n, bool stays_out)
 {
@@ -79,7 +69,7 @@ static bool try_one(const char *recipe, const char *whole, long n, bool stays_ou
         fail_msg("allocation %ld failed: \"%s\"", n, retort_message());
     if (!failed)
         assert_ok(status);
-    assert_nothing_half_written(folder);
+    tiny_assert_nothing_half_written(folder);
     assert_ok(run(recipe, folder, true));
     assert_equal_runs(whole, folder);
     return failed;

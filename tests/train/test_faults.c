@@ -3,7 +3,6 @@
 #include "tiny_run.h"
 #include "support.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,20 +162,6 @@ static void folders_that_cannot_be_are_refused(void **state)
     assert_fails(tiny_run("", 0, false, NULL), RETORT_INVALID, "nothing found");
 }
 
-static void assert_nothing_half_written(const char *folder)
-{
-    char *below = file_join(folder, "state");
-    const char *const folders[] = {folder, below};
-    for (int i = 0; i < 2; i++) {
-        DIR *entries = opendir(folders[i]);
-        for (struct dirent *entry; entries && (entry = readdir(entries));)
-            assert_null(strstr(entry->d_name, ".tmp"));
-        if (entries)
-            closedir(entries);
-    }
-    free(below);
-}
-
 /* A limit on the size of files stands for a disk that becomes full at an event. */
 static void limit_files(rlim_t bytes)
 {
@@ -224,7 +209,7 @@ static void a_full_disk_stops_the_run_and_does_no_harm(void **state)
         snprintf(name, sizeof(name), "full-%d", after);
         snprintf(folder, sizeof(folder), "%s", support_path(name));
         assert_fails(run_into_full_disk(folder, after), RETORT_IO, ".tmp: cannot write: ");
-        assert_nothing_half_written(folder);
+        tiny_assert_nothing_half_written(folder);
         assert_ok(tiny_run(folder, 0, true, &rest));
         assert_true(after < EVENTS || rest.steps == 0);
         tiny_assert_equal_runs(tiny_whole_run(), folder);
