@@ -54,8 +54,9 @@ struct recipe_train {
     double momentum;
     bool nesterov;
     double weight_decay;
-    int decay;     /* enum decay_scope */
-    int schedule;  /* enum schedule_kind */
+    double clip_norm; /* the highest norm of the gradient; 0: any */
+    int decay;        /* enum decay_scope */
+    int schedule;     /* enum schedule_kind */
     double warmup; /* one-cycle: share of the steps that rise linearly from 0 to lr; then linear to
                       0 */
     struct int_list milestones; /* step: percent of the epochs at which lr is multiplied by gamma */

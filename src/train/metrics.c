@@ -104,13 +104,14 @@ enum retort_status metrics_add_epoch(struct metrics *metrics, const char *part, 
                                      const struct training_report *report)
 {
     json_t *line =
-        json_pack("{s:s, s:i, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "part",
-                  part, "stage", stage + 1, "epoch", before + report->epoch + 1, "epochs", epochs,
-                  "loss", report->value.total, "losses", loss_values(settings, report),
+        json_pack("{s:s, s:i, s:i, s:i, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I}",
+                  "part", part, "stage", stage + 1, "epoch", before + report->epoch + 1, "epochs",
+                  epochs, "loss", report->value.total, "losses", loss_values(settings, report),
                   "train_top1", report->accuracy, "rate", report->rate, "images_per_second",
                   (double)report->images / report->seconds, "seconds", report->seconds, "waited",
                   report->waited, "waited_percent", training_waited_percent(report), "skipped",
-                  (json_int_t)report->skipped, "peak_bytes", (json_int_t)memory_peak());
+                  (json_int_t)report->skipped, "clipped", (json_int_t)report->clipped, "peak_bytes",
+                  (json_int_t)memory_peak());
     if (line && report->val_top1 >= 0)
         json_object_set_new(line, "val_top1", json_real(report->val_top1));
     if (!line || json_array_append_new(metrics->lines, line))

@@ -4,10 +4,18 @@
  */
 #include "train/optimizer.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/cpu.h"
 #include "base/memory.h"
+
+enum { PIECE = 16384 };
+
+static size_t pieces_of(const struct parameter_segment *segment)
+{
+    return (segment->count + PIECE - 1) / PIECE;
+}
 
 enum retort_status optimizer_create(const struct executor *executor, const struct graph *graph,
                                     const struct recipe_train *train, struct optimizer *optimizer)
@@ -16,24 +24,75 @@ enum retort_status optimizer_create(const struct executor *executor, const struc
                              .graph = graph,
                              .momentum = train->momentum,
                              .decay = train->weight_decay,
+                             .clip = train->clip_norm,
                              .nesterov = train->nesterov,
                              .decay_all = train->decay == DECAY_ALL};
-    TRY(memory_aligned(made.view.count * sizeof(float), (void **)&made.velocity));
+    size_t pieces = 0;
+    for (int s = 0; s < made.view.segment_count; s++)
+        pieces += pieces_of(&made.view.segments[s]);
+    enum retort_status status;
+    TRY_DONE(memory_aligned(made.view.count * sizeof(float), (void **)&made.velocity));
+    TRY_DONE(memory_aligned(pieces * sizeof(double), (void **)&made.squares));
     *optimizer = made;
     return RETORT_OK;
+done:
+    optimizer_release(&made);
+    return status;
 }
 
 void optimizer_release(struct optimizer *optimizer)
 {
     free(optimizer->velocity);
+    free(optimizer->squares);
     *optimizer = (struct optimizer){0};
+}
+
+static bool is_frozen(const struct optimizer *optimizer, const struct parameter_segment *segment)
+{
+    return optimizer->frozen && optimizer->frozen[segment->parameter];
+}
+
+static double sum_squares(const float *g, size_t count)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++)
+        sum += (double)g[i] * (double)g[i];
+    return sum;
+}
+
+double optimizer_gradient_norm(const struct optimizer *optimizer)
+{
+    const struct parameter_view *view = &optimizer->view;
+    double *squares = optimizer->squares;
+    size_t done = 0;
+    double sum = 0;
+    for (int s = 0; s < view->segment_count; s++) {
+        const struct parameter_segment *segment = &view->segments[s];
+        const size_t pieces = is_frozen(optimizer, segment) ? 0 : pieces_of(segment);
+        const float *g = view->gradients + segment->offset;
+#pragma omp parallel for schedule(static) if (pieces > 1)
+        for (size_t i = 0; i < pieces; i++) {
+            const size_t left = segment->count - i * PIECE;
+            squares[done + i] = sum_squares(g + i * PIECE, left < PIECE ? left : PIECE);
+        }
+        done += pieces;
+    }
+    for (size_t i = 0; i < done; i++)
+        sum += squares[i];
+    return sqrt(sum);
+}
+
+double optimizer_scale(const struct optimizer *optimizer, double norm)
+{
+    return optimizer->clip > 0 && norm > optimizer->clip ? optimizer->clip / norm : 1;
 }
 
 struct update {
     float *w, *v;
     const float *g;
     size_t from, to;
-    float lr, momentum, decay;
+    float lr, scale, momentum, decay;
     bool nesterov;
 };
 
@@ -45,7 +104,7 @@ static inline __attribute__((always_inline)) bool update_any(const struct update
     float nothing = 0;
 #pragma omp simd reduction(+ : nothing)
     for (size_t i = u->from; i < u->to; i++) {
-        float d = g[i] + u->decay * w[i];
+        float d = u->scale * g[i] + u->decay * w[i];
         v[i] = u->momentum * v[i] + d;
         w[i] -= u->lr * (direct * d + along * v[i]);
         nothing += 0 * w[i];
@@ -71,9 +130,7 @@ static bool decays(const struct optimizer *optimizer, const struct parameter_seg
            optimizer->graph->parameters[segment->parameter].role == PARAMETER_WEIGHT;
 }
 
-enum { PIECE = 16384 };
-
-bool optimizer_step(struct optimizer *optimizer, double lr)
+bool optimizer_step(struct optimizer *optimizer, double lr, double scale)
 {
     update_kernel *kernel = levels[cpu_level()];
     const struct parameter_view *view = &optimizer->view;
@@ -82,26 +139,15 @@ bool optimizer_step(struct optimizer *optimizer, double lr)
     for (int s = 0; s < view->segment_count; s++) {
         const struct parameter_segment *segment = &view->segments[s];
         const size_t end = segment->offset + segment->count;
-        if (optimizer->frozen && optimizer->frozen[segment->parameter])
+        if (is_frozen(optimizer, segment))
             continue;
         const double decay = decays(optimizer, segment) ? optimizer->decay : 0;
 #pragma omp for schedule(static) nowait
         for (size_t from = segment->offset; from < end; from += PIECE)
             finite &= kernel(&(struct update){view->values, optimizer->velocity, view->gradients,
                                               from, from + PIECE < end ? from + PIECE : end,
-                                              (float)lr, (float)optimizer->momentum, (float)decay,
-                                              optimizer->nesterov});
+                                              (float)lr, (float)scale, (float)optimizer->momentum,
+                                              (float)decay, optimizer->nesterov});
     }
     return finite;
-}
-
-bool optimizer_gradients_finite(const struct optimizer *optimizer)
-{
-    const struct parameter_view *view = &optimizer->view;
-    const float *gradients = view->gradients;
-    float nothing = 0;
-#pragma omp parallel for simd schedule(static) reduction(+ : nothing)
-    for (size_t i = 0; i < view->count; i++)
-        nothing += 0 * gradients[i];
-    return nothing == 0;
 }

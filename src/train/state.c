@@ -94,24 +94,24 @@ static json_t *means_json(const struct training_report *report)
                             json_pack("[f, f, f, f]", report->value.raw[kind],
                                       report->value.weighted[kind], report->norms.logits[kind],
                                       report->norms.taps[kind]));
-    return json_pack("{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "step",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "step",
                      (json_int_t)report->step, "steps", (json_int_t)report->steps, "skipped",
-                     (json_int_t)report->skipped, "images", (json_int_t)report->images, "measured",
-                     report->measured, "loss", report->value.total, "accuracy", report->accuracy,
-                     "rate", report->rate, "seconds", report->seconds, "waited", report->waited,
-                     "losses", losses);
+                     (json_int_t)report->skipped, "clipped", (json_int_t)report->clipped, "images",
+                     (json_int_t)report->images, "measured", report->measured, "loss",
+                     report->value.total, "accuracy", report->accuracy, "rate", report->rate,
+                     "seconds", report->seconds, "waited", report->waited, "losses", losses);
 }
 
 static bool means_parse(const char *text, int epoch, struct training_report *report)
 {
     json_t *means = json_loads(text, 0, NULL);
-    json_int_t step = 0, steps = 0, skipped = 0, images = 0;
+    json_int_t step = 0, steps = 0, skipped = 0, clipped = 0, images = 0;
     struct training_report made = {.epoch = epoch, .val_top1 = -1};
-    bool good =
-        json_unpack(means, "{s:I, s:I, s:I, s:I, s:i, s:F, s:F, s:F, s:F, s:F}", "step", &step,
-                    "steps", &steps, "skipped", &skipped, "images", &images, "measured",
-                    &made.measured, "loss", &made.value.total, "accuracy", &made.accuracy, "rate",
-                    &made.rate, "seconds", &made.seconds, "waited", &made.waited) == 0;
+    bool good = json_unpack(means, "{s:I, s:I, s:I, s?I, s:I, s:i, s:F, s:F, s:F, s:F, s:F}",
+                            "step", &step, "steps", &steps, "skipped", &skipped, "clipped",
+                            &clipped, "images", &images, "measured", &made.measured, "loss",
+                            &made.value.total, "accuracy", &made.accuracy, "rate", &made.rate,
+                            "seconds", &made.seconds, "waited", &made.waited) == 0;
     for (int kind = 0; good && kind < LOSS_COUNT; kind++) {
         json_t *loss =
             json_object_get(json_object_get(means, "losses"), loss_of((enum loss_kind)kind)->name);
@@ -122,10 +122,12 @@ static bool means_parse(const char *text, int epoch, struct training_report *rep
     made.step = (long)step;
     made.steps = (long)steps;
     made.skipped = (long)skipped;
+    made.clipped = (long)clipped;
     made.images = (long)images;
     *report = made;
     json_decref(means);
-    return good && step > 0 && step <= steps && skipped >= 0 && skipped <= step;
+    return good && step > 0 && step <= steps && skipped >= 0 && skipped <= step && clipped >= 0 &&
+           clipped <= step;
 }
 
 /* ---- writing ---- */

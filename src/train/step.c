@@ -230,14 +230,21 @@ static void backward_balanced(const struct step_student *student, const struct s
 
 static enum step_end update_all(const struct train_step *step, double rate)
 {
-    bool finite = true;
-    for (int i = 0; i < step->student_count && step->skips; i++)
-        finite &= optimizer_gradients_finite(step->students[i].optimizer);
-    if (!finite)
-        return STEP_SKIPPED;
+    bool finite = true, clipped = false;
+    for (int i = 0; i < step->student_count; i++) {
+        struct step_student *student = &step->students[i];
+        student->scale = 1;
+        if (!step->skips && student->optimizer->clip == 0)
+            continue;
+        const double norm = optimizer_gradient_norm(student->optimizer);
+        if (step->skips && !isfinite(norm))
+            return STEP_SKIPPED;
+        student->scale = optimizer_scale(student->optimizer, norm);
+        clipped |= student->scale < 1;
+    }
     for (int i = 0; i < step->student_count; i++)
-        finite &= optimizer_step(step->students[i].optimizer, rate);
-    return finite ? STEP_DONE : STEP_BROKEN;
+        finite &= optimizer_step(step->students[i].optimizer, rate, step->students[i].scale);
+    return !finite ? STEP_BROKEN : clipped ? STEP_CLIPPED : STEP_DONE;
 }
 
 enum retort_status train_step_backward(const struct train_step *step,

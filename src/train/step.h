@@ -27,8 +27,9 @@ struct step_student {
     struct optimizer *optimizer;
     const struct tensor *taps;
     struct gradient *diff_taps;
-    float *task; /* balanced: the task's gradient, as many numbers as the optimizer's view; else
-                    NULL. The executor allows a second backward pass then */
+    double scale; /* [tmp] of the gradient */
+    float *task;  /* balanced: the task's gradient, as many numbers as the optimizer's view; else
+                     NULL. The executor allows a second backward pass then */
 };
 
 struct train_step {
@@ -73,6 +74,7 @@ enum retort_status train_step_check_cache(const struct train_step *step,
 /* How a step ended. */
 enum step_end {
     STEP_DONE,
+    STEP_CLIPPED, /* done, with a gradient that was scaled down to recipe_train.clip_norm */
     STEP_SKIPPED, /* some gradient is infinite or no number: weights and velocity are as before */
     STEP_BROKEN   /* some weight became infinite or no number */
 };

@@ -120,9 +120,10 @@ static enum retort_status fail_infinite(const struct trainer *trainer, const cha
         if (trainer->setup.losses[i])
             snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s %g",
                      text[0] ? ", " : "", loss_of((enum loss_kind)i)->name, value->raw[i]);
-    return fail(RETORT_BACKEND,
-                "%s is not finite at step %ld of epoch %d (%s): lower the learning rate", what,
-                report->step, report->epoch + 1, text);
+    return fail(
+        RETORT_BACKEND,
+        "%s is not finite at step %ld of epoch %d (%s): lower the learning rate, or set clip_norm",
+        what, report->step, report->epoch + 1, text);
 }
 
 /* The step changes nothing, if the recipe wants that and it does not go on for ever. */
@@ -193,6 +194,7 @@ static enum retort_status finish_step(struct trainer *trainer, const struct step
     if (end == STEP_SKIPPED)
         return pass_over(trainer, "a gradient", report, &trainer->values[0]);
     trainer->skipped = 0;
+    report->clipped += end == STEP_CLIPPED;
     add_value(tally, &trainer->values[0], 1);
     if (measured)
         add_norms(tally, &norms, 1);

@@ -61,6 +61,7 @@ struct training_report {
     int epoch;                    /* of the stage */
     long step, steps;             /* of this epoch */
     long skipped;                 /* of them without effect, see recipe_train.not_finite */
+    long clipped;                 /* of them with a gradient above recipe_train.clip_norm */
     struct objective_value value; /* means over the epoch so far */
     struct objective_norms norms; /* means over a few steps of the epoch */
     int measured;                 /* steps that norms are means of */

@@ -302,7 +302,7 @@ static void run_step(struct session *session, uint32_t step)
                                              session->student_taps, session->diff_taps},
                       0);
     executor_backward(session->student);
-    optimizer_step(&session->optimizer, 1e-3);
+    optimizer_step(&session->optimizer, 1e-3, 1);
 }
 
 /* ---- the tests ---- */

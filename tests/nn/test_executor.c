@@ -41,7 +41,7 @@ static float *train(const struct model *model, uint64_t seed, size_t *count)
         executor_forward(executor, images, step);
         memcpy(executor_diff_logits(executor), diff, (size_t)BATCH * CLASSES * sizeof(float));
         executor_backward(executor);
-        optimizer_step(&optimizer, 0.01);
+        optimizer_step(&optimizer, 0.01, 1);
         free(images);
         free(diff);
     }

@@ -189,7 +189,7 @@ static void train_steps(const struct golden *golden, struct model *model, int ta
             else
                 check_parameters(golden, "grad", "grad", true, &gradients);
         }
-        optimizer_step(&optimizer, golden_number(golden, "lr"));
+        optimizer_step(&optimizer, golden_number(golden, "lr"), 1);
     }
     if (precision == PRECISION_BF16) {
         load_trained(golden, model);

@@ -387,7 +387,7 @@ static void run_step(struct step *step)
     assert_ok(executor_status(step->student));
     assert_ok(executor_flat_to_plain(step->student, optimizer.view.gradients, gradients.values));
     check_parameters(step, "student.grad", "student_grad", &gradients, true);
-    optimizer_step(&optimizer, golden_number(&step->golden, "lr"));
+    optimizer_step(&optimizer, golden_number(&step->golden, "lr"), 1);
     assert_ok(executor_store(step->student, &step->student_model));
     check_parameters(step, "student.step1", "student_state1", &step->student_model, false);
     assert_true(executor_hash(step->teachers_run[0]) == hash);

@@ -19,6 +19,8 @@ static void add(struct metrics *metrics, const char *part, int epoch)
                   .raw = {[LOSS_ce] = 1.5, [LOSS_kl] = 0.75},
                   .weighted = {[LOSS_ce] = 0.75, [LOSS_kl] = 1.5}},
         .norms = {.logits = {[LOSS_ce] = 0.5, [LOSS_kl] = 0.25}, .taps = {[LOSS_kl] = 2}},
+        .skipped = 1,
+        .clipped = 2,
         .accuracy = 12.5,
         .rate = 0.1,
         .seconds = 4,
@@ -82,7 +84,8 @@ static void a_line_holds_what_an_epoch_was(void **state)
                         "\"kl\":{\"raw\":0.75,\"weighted\":1.5,"
                         "\"gradient_logits\":0.25,\"gradient_taps\":2.0}},"
                         "\"train_top1\":12.5,\"rate\":0.1,\"images_per_second\":25.0,"
-                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5,\"skipped\":0");
+                        "\"seconds\":4.0,\"waited\":0.5,\"waited_percent\":12.5,\"skipped\":1,"
+                        "\"clipped\":2");
     free(bytes.data);
     free(path);
     metrics_release(&metrics);

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,10 +70,10 @@ static void two_steps_are_as_worked_out_by_hand(void **state)
         memset(view->gradients, 0, view->count * sizeof(float));
         view->values[at] = 2;
         view->gradients[at] = 1;
-        optimizer_step(&f.optimizer, 0.1);
+        optimizer_step(&f.optimizer, 0.1, 1);
         assert_near(view->values[at], nesterov ? 1.775 : 1.85);
         view->gradients[at] = -3;
-        optimizer_step(&f.optimizer, 0.1);
+        optimizer_step(&f.optimizer, 0.1, 1);
         assert_near(f.optimizer.velocity[at], nesterov ? -1.80625 : -1.7875);
         assert_near(view->values[at], nesterov ? 2.1209375 : 2.02875);
         close_fixture(&f);
@@ -95,7 +96,7 @@ static void decay_reaches_all_parameters_or_the_weights_alone(void **state)
         memset(view->gradients, 0, view->count * sizeof(float));
         for (size_t i = 0; i < view->count; i++)
             view->values[i] = 1;
-        optimizer_step(&f.optimizer, 1);
+        optimizer_step(&f.optimizer, 1, 1);
         for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
             assert_near(view->values[place_of(&f, rows[i].name)],
                         rows[i].weight || scope == DECAY_ALL ? 0.5 : 1);
@@ -127,12 +128,12 @@ static void run_beside_twin(const struct recipe_train *train)
             const double decay = train->decay == DECAY_ALL || weight ? train->weight_decay : 0;
             for (size_t i = segment->offset; i < segment->offset + segment->count; i++) {
                 view->gradients[i] = draw(step, i);
-                const double g = view->gradients[i] + decay * w[i];
+                const double g = 0.75 * view->gradients[i] + decay * w[i];
                 v[i] = train->momentum * v[i] + g;
                 w[i] -= lr * (train->nesterov ? g + train->momentum * v[i] : v[i]);
             }
         }
-        optimizer_step(&f.optimizer, lr);
+        optimizer_step(&f.optimizer, lr, 0.75);
     }
     for (size_t i = 0; i < view->count; i++) {
         assert_true(fabs(view->values[i] - w[i]) <= 1e-6 * fmax(1, fabs(w[i])));
@@ -157,12 +158,48 @@ static void every_level_equals_the_twin(void **state)
         }
 }
 
+/* The norm is that of what trains: 1e-3 everywhere, but for a parameter that does not. */
+static void a_gradient_above_the_limit_is_scaled_down_to_it(void **state)
+{
+    const int threads = omp_get_max_threads();
+    const struct recipe_train train = {.clip_norm = 0.05};
+    bool frozen[64] = {0};
+    struct fixture f;
+    open_fixture(70, &train, &f); /* more pieces than one in the widest parameter */
+    const struct parameter_view *view = &f.optimizer.view;
+    const int still = graph_find_parameter(&f.model.graph, "conv1.weight");
+    size_t count = 0, kept = 0; /* without the gaps between segments */
+    for (int i = 0; i < view->segment_count; i++) {
+        count += view->segments[i].count;
+        kept += view->segments[i].parameter == still ? 0 : view->segments[i].count;
+    }
+    assert_true(f.model.graph.parameter_count <= 64);
+    for (size_t i = 0; i < view->count; i++)
+        view->gradients[i] = 1e-3f;
+    const double all = optimizer_gradient_norm(&f.optimizer);
+    assert_near(all, 1e-3 * sqrt((double)count));
+    omp_set_num_threads(1);
+    assert_true(optimizer_gradient_norm(&f.optimizer) == all);
+    omp_set_num_threads(threads);
+    assert_near(optimizer_scale(&f.optimizer, all), 0.05 / all);
+    assert_near(optimizer_scale(&f.optimizer, 0.05), 1);
+    frozen[still] = true;
+    f.optimizer.frozen = frozen;
+    assert_near(optimizer_gradient_norm(&f.optimizer), 1e-3 * sqrt((double)kept));
+    view->gradients[place_of(&f, "fc.bias")] = NAN;
+    assert_true(isnan(optimizer_gradient_norm(&f.optimizer)));
+    f.optimizer.clip = 0;
+    assert_near(optimizer_scale(&f.optimizer, 1e30), 1);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_steps_are_as_worked_out_by_hand),
         cmocka_unit_test(decay_reaches_all_parameters_or_the_weights_alone),
         cmocka_unit_test(every_level_equals_the_twin),
+        cmocka_unit_test(a_gradient_above_the_limit_is_scaled_down_to_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -256,6 +256,7 @@ static void the_means_of_a_begun_epoch_come_back(void **state)
                                              .step = 7,
                                              .steps = 30,
                                              .skipped = 2,
+                                             .clipped = 3,
                                              .images = 28,
                                              .measured = 3,
                                              .accuracy = 100.0 / 3,

@@ -311,6 +311,49 @@ static void steps_without_effect_end_some_time(void **state)
     close_fixture(&f);
 }
 
+/* How far all parameters are from where they were, and how many steps were clipped. */
+static double distance_with(double clip_norm, long *clipped, uint64_t *hash)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    open_fixture(&f);
+    f.train.clip_norm = clip_norm;
+    f.train.schedule = SCHEDULE_CONSTANT;
+    f.train.lr = 0.01;
+    f.train.momentum = f.train.weight_decay = 0;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    const struct parameter_view *view = &trainer->optimizers[0].view;
+    float *before = malloc(view->count * sizeof(*before));
+    double sum = 0;
+    memcpy(before, view->values, view->count * sizeof(*before));
+    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
+    for (size_t i = 0; i < view->count; i++)
+        sum += pow((double)view->values[i] - (double)before[i], 2);
+    *clipped = report.clipped;
+    *hash = executor_hash(trainer->students[0].executor);
+    free(before);
+    trainer_destroy(trainer);
+    close_fixture(&f);
+    return sqrt(sum);
+}
+
+static void a_clipped_step_goes_no_further_than_the_limit(void **state)
+{
+    const long steps = TRAIN_IMAGES / BATCH;
+    long clipped;
+    uint64_t free_hash, hash;
+    const double far = distance_with(0, &clipped, &free_hash);
+    assert_int_equal(clipped, 0);
+    assert_true(far > 2 * 0.01 * 1e-3 * (double)steps);
+    assert_true(distance_with(1e6, &clipped, &hash) == far);
+    assert_int_equal(clipped, 0);
+    assert_true(hash == free_hash);
+    const double near = distance_with(1e-3, &clipped, &hash);
+    assert_int_equal(clipped, steps);
+    assert_true(near > 0 && near <= 1.001 * 0.01 * 1e-3 * (double)steps);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     struct fixture f;
@@ -734,6 +777,7 @@ int main(void)
         cmocka_unit_test(a_step_that_is_not_finite_is_left_out_if_wanted),
         cmocka_unit_test(the_last_step_of_a_diverging_run_is_noticed),
         cmocka_unit_test(steps_without_effect_end_some_time),
+        cmocka_unit_test(a_clipped_step_goes_no_further_than_the_limit),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(pairs_are_named),
         cmocka_unit_test(a_teacher_twice_teaches_what_it_teaches_once),
