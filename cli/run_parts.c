@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "command.h"
 #include "dry_run.h"
@@ -238,17 +239,37 @@ static int write_report(const struct options *options, const char *folder)
 
 static volatile sig_atomic_t stop_asked; /* the signal's number */
 
-static void ask_to_stop(int number)
+static int64_t milliseconds(void)
 {
-    stop_asked = number;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The first interrupt ends the run after the step that is going on; the second one kills. The exit
- * code is the shell's for a process that the signal ended: 130 or 143. */
+/* What ends a job tends to signal the process and then its group: that is one wish. Whoever asks
+ * again later has lost patience. */
+static void ask_to_stop(int number)
+{
+    enum { SAME_WISH_MS = 1000 };
+    static int64_t first; /* each signal is held back while the other one is here */
+    if (stop_asked && milliseconds() - first > SAME_WISH_MS) {
+        signal(number, SIG_DFL);
+        raise(number);
+    } else if (!stop_asked) {
+        first = milliseconds();
+        stop_asked = number;
+    }
+}
+
+/* The first interrupt ends the run after the step that is going on; one that comes more than a
+ * second later kills. The exit code is the shell's for a process that the signal ended: 130 or 143.
+ */
 static void catch_interrupts(void)
 {
-    const struct sigaction action = {.sa_handler = ask_to_stop,
-                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }

@@ -89,7 +89,9 @@ while [ ! -e "$folder/long/baseline.safetensors" ] && ! grep -q '^baseline 1/' "
     kill -0 "$process" 2>/dev/null || fail "the run ended: $(cat "$folder/err")"
     sleep 0.1
 done
+# Twice in a moment is once.
 kill -TERM "$process"
+kill -TERM "$process" 2>/dev/null || true
 code=0
 wait "$process" || code=$?
 [ "$code" -eq 143 ] || fail "a run that got SIGTERM: exit code $code, 143 wanted"
@@ -97,7 +99,8 @@ tail -n 1 "$folder/err" | grep -q '^retort: stopped.* the same command with --re
     fail "interrupt: $(tail -n 1 "$folder/err")"
 [ -s "$folder/long/state/current.safetensors" ] || fail "no state"
 
-# Ctrl-C likewise; a background process of a shell would not hear of it.
+# Ctrl-C likewise; a background process of a shell would not hear of it. timeout signals the process
+# and then its group.
 code=0
 timeout --preserve-status -s INT 2 "$retort" run "$folder/r.yaml" --out "$folder/long" --resume \
     --set student.train.epochs=100000 >/dev/null 2>"$folder/err" || code=$?
