@@ -145,13 +145,19 @@ static enum retort_status check_classes(const struct dataset *dataset, const cha
     return status;
 }
 
+static enum retort_status check_parts(const struct dataset *dataset, const char *path,
+                                      const struct image_set *train, const struct image_set *test)
+{
+    TRY(check_classes(dataset, path, train, "training"));
+    return check_classes(dataset, path, test, "test");
+}
+
 /* A set that fits into memory. */
 static enum retort_status read_whole(const struct source *source,
                                      const struct dataset_options *options, struct dataset *dataset)
 {
     TRY(source->format->open(source->path, options, dataset));
-    TRY(check_classes(dataset, source->path, &dataset->train, "training"));
-    return check_classes(dataset, source->path, &dataset->test, "test");
+    return check_parts(dataset, source->path, &dataset->train, &dataset->test);
 }
 
 /* Readers of large sets give images one by one; folder NULL: into memory. */
@@ -163,9 +169,8 @@ static enum retort_status read_into(const struct source *source,
     image_writer_init(&writer, folder);
     enum retort_status status = source->format->read(source->path, options, &writer, dataset);
     if (status == RETORT_OK)
-        status = check_classes(dataset, source->path, &writer.parts[IMAGE_TRAIN].set, "training");
-    if (status == RETORT_OK)
-        status = check_classes(dataset, source->path, &writer.parts[IMAGE_TEST].set, "test");
+        status = check_parts(dataset, source->path, &writer.parts[IMAGE_TRAIN].set,
+                             &writer.parts[IMAGE_TEST].set);
     if (status == RETORT_OK)
         status = image_writer_finish(&writer, dataset);
     image_writer_release(&writer);
