@@ -5,10 +5,81 @@
  *
  * With both val and test, val is used: the test set of most such sets has no labels. */
 #include "data/format.h"
+#include "data/image_file.h"
 #include "data/image_tree.h"
+
+#include <string.h>
+#include <strings.h>
 
 enum { DEFAULT_SIZE = 64 };
 static const double DEFAULT_HELD_OUT = 0.1;
+
+/* Names that people give to parts of a set: no class is called that, at least beside a mistake. */
+static bool is_part(const char *name, size_t length)
+{
+    static const char *const names[] = {"train", "val", "valid", "validation", "test"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strlen(names[i]) == length && strncasecmp(names[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+/* Without a folder "train" the root's folders are classes; where the root is another folder than
+ * was meant, the parts of the set would become classes, and test images be trained on. */
+static enum retort_status check_root(const struct image_tree *images)
+{
+    enum { LEVELS = 2 }; /* deeper, names are the user's own */
+    const char *path = images->tree.path;
+    for (int i = 0; i < images->tree.count; i++) {
+        const char *start = images->tree.files[i].name, *name = start, *slash;
+        for (int level = 0; level < LEVELS && (slash = strchr(name, '/')); level++) {
+            if (!images->tree.files[i].fault && is_part(name, (size_t)(slash - name)))
+                return fail(RETORT_FORMAT,
+                            "%s: a folder %.*s found, but none named train at the top: "
+                            "train/CLASS/FILE wanted, or CLASS/FILE alone",
+                            path, (int)(slash - start), start);
+            name = slash + 1;
+        }
+    }
+    return RETORT_OK;
+}
+
+/* Images beside train, in folders that are not read: with "valid" for "val" a share of the training
+ * images would be held out, and nobody told. */
+static enum retort_status check_beside(struct image_tree *images)
+{
+    const char *last = "";
+    size_t last_length = 0;
+    for (int i = 0; i < images->tree.count; i++) {
+        const struct tree_file *file = &images->tree.files[i];
+        size_t length = strcspn(file->name, "/");
+        if (file->fault || !image_file_is(file->name) || !file->name[length] ||
+            strncmp(file->name, "train/", length + 1) == 0 ||
+            strncmp(file->name, "val/", length + 1) == 0 ||
+            strncmp(file->name, "test/", length + 1) == 0 ||
+            (length == last_length && strncmp(file->name, last, length) == 0))
+            continue;
+        last = file->name;
+        last_length = length;
+        TRY(dataset_skip(images->dataset, images->options,
+                         fail(RETORT_FORMAT,
+                              "%s: images found in %.*s, only train, val and test are read",
+                              images->tree.path, (int)length, file->name)));
+    }
+    return RETORT_OK;
+}
+
+static enum retort_status check_classes(const struct image_tree *images)
+{
+    const struct dataset *dataset = images->dataset;
+    const char *rest = dataset->skipped.count ? "is left" : "found";
+    if (dataset->classes == 0)
+        return fail(RETORT_FORMAT, "%s: no class %s, at least 2 wanted", images->tree.path, rest);
+    return dataset->classes > 1
+               ? RETORT_OK
+               : fail(RETORT_FORMAT, "%s: 1 class %s, \"%s\", at least 2 wanted",
+                      images->tree.path, rest, dataset->class_names[0]);
+}
 
 /* The images of a folder of its own are the test set. */
 static enum retort_status assign_test(struct image_tree *images, const char *folder)
@@ -24,7 +95,9 @@ static enum retort_status assign(struct image_tree *images)
     double share = images->options->held_out;
     bool has_train = image_tree_has(images, "train/");
     const char *train = has_train ? "train/" : "";
+    TRY(has_train ? check_beside(images) : check_root(images));
     TRY(image_tree_make_classes(images, train));
+    TRY(check_classes(images));
     TRY(image_tree_check_folders(images, train));
     TRY(image_tree_assign(images, train, IMAGE_TRAIN));
     if (has_train && image_tree_has(images, "val/"))
@@ -42,6 +115,7 @@ static enum retort_status read_folder(const char *path, const struct dataset_opt
     TRY_DONE(image_tree_open(&images, path, options, dataset));
     TRY_DONE(assign(&images));
     TRY_DONE(image_tree_decode(&images, options->size ? options->size : DEFAULT_SIZE, writer));
+    TRY_DONE(check_classes(&images)); /* some may have been left out */
 done:
     image_tree_release(&images);
     return status;

@@ -18,13 +18,29 @@
 
 #include "data/resize.h"
 
-enum { CHANNELS = 3, CMYK = 4, LARGEST_IMAGE = 1 << 26 /* pixels */, MOST_SCANS = 100 };
+enum { CHANNELS = 3, RGBA = 4, CMYK = 4, LARGEST_IMAGE = 1 << 26 /* pixels */, MOST_SCANS = 100 };
+
+static bool ends_with_any(const char *name, const char *const *suffixes)
+{
+    const char *dot = strrchr(name, '.');
+    for (int i = 0; dot && suffixes[i]; i++)
+        if (strcasecmp(dot, suffixes[i]) == 0)
+            return true;
+    return false;
+}
 
 bool image_file_is(const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ||
-                   strcasecmp(dot, ".png") == 0);
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", NULL};
+    return ends_with_any(name, suffixes);
+}
+
+bool image_file_is_foreign(const char *name)
+{
+    static const char *const suffixes[] = {".webp", ".gif",  ".bmp",  ".tif", ".tiff", ".avif",
+                                           ".heic", ".heif", ".jxl",  ".jp2", ".jfif", ".jpe",
+                                           ".ppm",  ".pgm",  ".pnm",  NULL};
+    return ends_with_any(name, suffixes);
 }
 
 /* A decoded image: (height, width, 3). */
@@ -196,16 +212,52 @@ static enum retort_status fail_png(const png_image *png)
                : fail(RETORT_FORMAT, "damaged PNG image (%s)", png->message);
 }
 
+/* The colours as they stand, over black. (libpng would do it for brightness, not for the numbers
+ * that stand in files, which makes edges lighter than browsers show them.) */
+static void blend(const uint8_t *src, size_t pixels, uint8_t *dst)
+{
+    for (size_t i = 0; i < pixels; i++, src += RGBA, dst += CHANNELS)
+        for (int c = 0; c < CHANNELS; c++)
+            dst[c] = (uint8_t)((src[c] * src[3] + 127) / 255);
+}
+
+static enum retort_status read_transparent(png_image *png, struct picture *picture)
+{
+    size_t pixels = (size_t)png->width * png->height;
+    uint8_t *whole = malloc(pixels * RGBA);
+    if (!whole)
+        return fail(RETORT_MEMORY, "out of memory for %ux%u pixels", png->width, png->height);
+    png->format = PNG_FORMAT_RGBA;
+    enum retort_status status = RETORT_OK;
+    if (png_image_finish_read(png, NULL, whole, 0, NULL) && !PNG_IMAGE_FAILED(*png))
+        blend(whole, pixels, picture->pixels);
+    else
+        status = fail_png(png);
+    free(whole);
+    return status;
+}
+
+static enum retort_status read_opaque(png_image *png, struct picture *picture)
+{
+    png->format = PNG_FORMAT_RGB;
+    return png_image_finish_read(png, NULL, picture->pixels, 0, NULL) && !PNG_IMAGE_FAILED(*png)
+               ? RETORT_OK
+               : fail_png(png);
+}
+
+/* 16 bits a channel are taken for sRGB, as 8 are, where no gamma is given: libpng's own guess,
+ * linear light, is right for few files. */
 static enum retort_status finish_png(png_image *png, struct picture *picture)
 {
-    static const png_color black = {0};
     TRY(make_picture(picture, png->width, png->height));
-    png->format = PNG_FORMAT_RGB;
-    if (png_image_finish_read(png, &black, picture->pixels, 0, NULL) && !PNG_IMAGE_FAILED(*png))
-        return RETORT_OK;
-    free(picture->pixels);
-    *picture = (struct picture){0};
-    return fail_png(png);
+    png->flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+    enum retort_status status = png->format & PNG_FORMAT_FLAG_ALPHA ? read_transparent(png, picture)
+                                                                    : read_opaque(png, picture);
+    if (status != RETORT_OK) {
+        free(picture->pixels);
+        *picture = (struct picture){0};
+    }
+    return status;
 }
 
 static enum retort_status decode_png(const unsigned char *data, size_t bytes,

@@ -137,7 +137,9 @@ enum retort_status image_tree_check_folders(struct image_tree *images, const cha
         last_length = length;
         if (!told)
             TRY(skip(images,
-                     fail(RETORT_FORMAT, "%s: class \"%.*s\": no images found in %s%.*s",
+                     fail(RETORT_FORMAT,
+                          "%s: class \"%.*s\": no images found in %s%.*s, .jpg, .jpeg or .png "
+                          "wanted",
                           images->tree.path, (int)length, name, folder, (int)length, name)));
     }
     return RETORT_OK;
@@ -147,9 +149,15 @@ enum retort_status image_tree_check_folders(struct image_tree *images, const cha
 
 static enum retort_status check_file(const struct image_tree *images, int file, const char *where)
 {
-    const char *fault = images->tree.files[file].fault;
-    return fault ? fail(RETORT_FORMAT, "%s: %s found, a regular file wanted", where, fault)
-                 : RETORT_OK;
+    const struct tree_file *found = &images->tree.files[file];
+    if (found->fault)
+        return fail(RETORT_FORMAT, "%s: %s found, a regular file or folder wanted", where,
+                    found->fault);
+    return image_file_is_foreign(found->name)
+               ? fail(RETORT_FORMAT, "%s: an image of another kind found, .jpg, .jpeg or .png "
+                                     "wanted",
+                      where)
+               : RETORT_OK;
 }
 
 static enum retort_status assign_file(struct image_tree *images, int file, const char *folder,
@@ -176,9 +184,10 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
 {
     for (int i = 0; i < images->tree.count; i++) {
         const struct tree_file *file = &images->tree.files[i];
+        bool is_image = image_file_is(file->name) || image_file_is_foreign(file->name);
         /* Where a bad entry would lie is not known: it is told of once, with the training set. */
         bool concerned = file->fault ? part == IMAGE_TRAIN : name_below(images, i, folder) != NULL;
-        if (!concerned || !image_file_is(file->name))
+        if (!concerned || !(is_image || file->hides))
             continue;
         enum retort_status status = assign_file(images, i, folder, part);
         if (status != RETORT_OK)
@@ -213,10 +222,11 @@ enum retort_status image_tree_hold_out(struct image_tree *images, double share)
             if (images->files[i].part == IMAGE_TRAIN && images->files[i].label == label)
                 members[count++] = i;
         if (count < 2)
-            status = fail(RETORT_FORMAT,
-                          "%s: class \"%s\": %d images found, at least 2 wanted, one of them to "
-                          "test",
-                          images->tree.path, images->dataset->class_names[label], count);
+            status = skip(images, fail(RETORT_FORMAT,
+                                       "%s: class \"%s\": %d image%s found, at least 2 wanted, one "
+                                       "of them to test",
+                                       images->tree.path, images->dataset->class_names[label],
+                                       count, count == 1 ? "" : "s"));
         else
             hold_out(images, label, members, order, count, share);
     }
@@ -227,10 +237,19 @@ enum retort_status image_tree_hold_out(struct image_tree *images, double share)
 
 /* ---- decoding ---- */
 
-/* Places by class, and in a class by name: the order of the tree but for the classes. */
-static enum retort_status give_places(struct image_tree *images, int counts[IMAGE_PARTS])
+static enum retort_status fail_empty(const struct image_tree *images, int label, int part)
 {
     static const char *const names[IMAGE_PARTS] = {"training", "test"};
+    const struct dataset *dataset = images->dataset;
+    return fail(RETORT_FORMAT, "%s: class \"%s\": no %s images %s", images->tree.path,
+                dataset->class_names[label], names[part],
+                dataset->skipped.count ? "are left" : "found");
+}
+
+/* Places by class, and in a class by name: the order of the tree but for the classes. A class
+ * without images is known to be an error before anything is decoded. */
+static enum retort_status give_places(struct image_tree *images, int counts[IMAGE_PARTS])
+{
     int classes = images->dataset->classes;
     void *block;
     TRY(memory_zeroed(IMAGE_PARTS * (size_t)classes, sizeof(int), &block));
@@ -239,21 +258,69 @@ static enum retort_status give_places(struct image_tree *images, int counts[IMAG
     for (int i = 0; i < images->tree.count; i++)
         if (images->files[i].part >= 0)
             next[images->files[i].part * classes + images->files[i].label]++;
-    for (int part = 0; part < IMAGE_PARTS && status == RETORT_OK; part++) {
+    for (int part = 0; part < IMAGE_PARTS; part++) {
         counts[part] = 0;
-        for (int k = 0; k < classes && status == RETORT_OK; k++) {
+        for (int k = 0; k < classes; k++) {
             int count = next[part * classes + k];
-            if (count == 0)
-                status = fail(RETORT_FORMAT, "%s: class \"%s\": no %s images found",
-                              images->tree.path, images->dataset->class_names[k], names[part]);
+            if (count == 0 && !images->options->skip_bad && status == RETORT_OK)
+                status = fail_empty(images, k, part);
             next[part * classes + k] = counts[part];
             counts[part] += count;
         }
     }
-    for (int i = 0; i < images->tree.count && status == RETORT_OK; i++)
+    for (int i = 0; i < images->tree.count; i++)
         if (images->files[i].part >= 0)
             images->files[i].place =
                 next[images->files[i].part * classes + images->files[i].label]++;
+    free(block);
+    return status;
+}
+
+/* Which classes have images in both parts: keeps[label]. One that has not is an error, or with
+ * skip_bad it is left out, with what images it has. */
+static enum retort_status find_classes(struct image_tree *images, const bool *seen, bool *keeps)
+{
+    const struct dataset *dataset = images->dataset;
+    for (int k = 0; k < dataset->classes; k++) {
+        keeps[k] = true;
+        for (int part = 0; part < IMAGE_PARTS && keeps[k]; part++) {
+            keeps[k] = seen[part * dataset->classes + k];
+            if (!keeps[k])
+                TRY(skip(images, fail_empty(images, k, part)));
+        }
+    }
+    return RETORT_OK;
+}
+
+static void drop_classes(struct dataset *dataset, const bool *keeps, struct image_writer *writer,
+                         int *renamed)
+{
+    int kept = 0;
+    for (int k = 0; k < dataset->classes; k++) {
+        renamed[k] = keeps[k] ? kept : OTHER;
+        if (keeps[k])
+            dataset->class_names[kept++] = dataset->class_names[k];
+        else
+            free(dataset->class_names[k]);
+    }
+    dataset->classes = kept;
+    for (int part = 0; part < IMAGE_PARTS; part++)
+        image_writer_relabel(writer, part, renamed);
+}
+
+/* What was decoded may leave a class without images. */
+static enum retort_status check_classes(struct image_tree *images, struct image_writer *writer)
+{
+    size_t classes = (size_t)images->dataset->classes;
+    void *block;
+    TRY(memory_zeroed(classes, sizeof(int) + (1 + IMAGE_PARTS) * sizeof(bool), &block));
+    int *renamed = block;
+    bool *keeps = (bool *)(renamed + classes), *seen = keeps + classes;
+    for (int part = 0; part < IMAGE_PARTS; part++)
+        image_writer_see(writer, part, seen + (size_t)part * classes);
+    enum retort_status status = find_classes(images, seen, keeps);
+    if (status == RETORT_OK)
+        drop_classes(images->dataset, keeps, writer, renamed);
     free(block);
     return status;
 }
@@ -307,5 +374,5 @@ enum retort_status image_tree_decode(struct image_tree *images, int size,
     const struct tree_visitor visitor = {is_image, decode_file, skip_file, &decoding};
     enum retort_status status = tree_visit(&images->tree, &visitor);
     free(pixels);
-    return status;
+    return status == RETORT_OK ? check_classes(images, writer) : status;
 }

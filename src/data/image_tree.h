@@ -48,8 +48,8 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
  * at least one and not all; always the same ones, which are among those of any larger share. */
 enum retort_status image_tree_hold_out(struct image_tree *images, double share);
 
-/* Decode all images that were given a part into the writer. A class to which no image was given, in
- * either part, is an error. */
+/* Decode all images that were given a part into the writer. A class of which one part has no image
+ * is an error, or with skip_bad it leaves the data set, and the others move up. */
 enum retort_status image_tree_decode(struct image_tree *images, int size,
                                      struct image_writer *writer);
 

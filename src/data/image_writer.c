@@ -120,6 +120,22 @@ void image_writer_label(struct image_writer *writer, enum image_part part, int p
     writer->parts[part].set.labels[place] = label;
 }
 
+void image_writer_see(const struct image_writer *writer, enum image_part part, bool *seen)
+{
+    const struct image_set *set = &writer->parts[part].set;
+    for (int i = 0; i < set->count; i++)
+        if (set->labels[i] >= 0)
+            seen[set->labels[i]] = true;
+}
+
+void image_writer_relabel(struct image_writer *writer, enum image_part part, const int *renamed)
+{
+    struct image_set *set = &writer->parts[part].set;
+    for (int i = 0; i < set->count; i++)
+        if (set->labels[i] >= 0)
+            set->labels[i] = renamed[set->labels[i]] < 0 ? FILLED : renamed[set->labels[i]];
+}
+
 /* ---- the end ---- */
 
 /* The image at a place, in `image` when it must be read from a file. */

@@ -78,30 +78,91 @@ struct walk {
 static enum retort_status walk_folder(struct tree *tree, const struct walk *parent,
                                       const char *path);
 
+/* Whether a failure of the system belongs to one name, rather than to the process or the disk. */
+static bool is_of_name(int error)
+{
+    return error == EACCES || error == EPERM || error == ENOENT || error == ELOOP ||
+           error == ENOTDIR || error == ENAMETOOLONG;
+}
+
+static enum retort_status set_fault(struct tree *tree, struct tree_file *file, const char *what,
+                                    const char *detail)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "%s%s", what, detail);
+    file->fault = arena_text(&tree->names, text);
+    return file->fault ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", tree->path);
+}
+
+static bool has_suffix(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strchr(slash ? slash : path, '.');
+}
+
+static enum retort_status add_faulty(struct tree *tree, const char *name, const char *what,
+                                     const char *detail)
+{
+    struct tree_file file = {.hides = !has_suffix(name)}; /* it may have been a folder */
+    TRY(set_fault(tree, &file, what, detail));
+    return add_file(tree, name, file);
+}
+
 static enum retort_status walk_entry(struct tree *tree, const struct walk *walk, const char *path)
 {
+    const char *name = path + walk->root;
     struct stat info;
     if (stat(path, &info))
-        return fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
+        return is_of_name(errno)
+                   ? add_faulty(tree, name, "what leads nowhere: ", strerror(errno))
+                   : fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode)) {
-        TRY(add_folder(tree, path + walk->root, 0));
+        TRY(add_folder(tree, name, 0));
         return walk_folder(tree, walk, path);
     }
     if (!S_ISREG(info.st_mode))
-        return fail(RETORT_IO, "%s: neither a regular file nor a folder", path);
+        return add_faulty(tree, name, "a pipe, a socket or a device", "");
     const struct tree_file file = {.size = (uint64_t)info.st_size};
-    return add_file(tree, path + walk->root, file);
+    return add_file(tree, name, file);
 }
 
-static enum retort_status check_loop(const struct walk *walk)
+/* The folder, which was added last, is not to be walked: that is an error where it is the root. */
+static enum retort_status refuse_folder(struct tree *tree, const struct walk *walk,
+                                        const char *what, const char *detail)
 {
-    if (walk->depth > DEEPEST)
-        return fail(RETORT_FORMAT, "%s: folders %d deep found, at most %d wanted", walk->path,
-                    walk->depth, DEEPEST);
+    if (!walk->parent)
+        return fail(RETORT_IO, "%s: cannot open: %s", walk->path, detail);
+    struct tree_file *folder = &tree->files[tree->count - 1];
+    folder->hides = true;
+    return set_fault(tree, folder, what, detail);
+}
+
+static const struct walk *find_loop(const struct walk *walk)
+{
     for (const struct walk *outer = walk->parent; outer; outer = outer->parent)
         if (outer->device == walk->device && outer->inode == walk->inode)
-            return fail(RETORT_FORMAT, "%s: a link that leads back to %s", walk->path, outer->path);
-    return RETORT_OK;
+            return outer;
+    return NULL;
+}
+
+static enum retort_status walk_entries(struct tree *tree, const struct walk *walk, DIR *folder)
+{
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (!entry)
+            return errno
+                       ? fail(RETORT_IO, "%s: cannot be listed: %s", walk->path, strerror(errno))
+                       : RETORT_OK;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *inner = file_join(walk->path, entry->d_name);
+        if (!inner)
+            return fail(RETORT_MEMORY, "%s: out of memory", walk->path);
+        enum retort_status status = walk_entry(tree, walk, inner);
+        free(inner);
+        TRY(status);
+    }
 }
 
 static enum retort_status walk_folder(struct tree *tree, const struct walk *parent,
@@ -112,27 +173,21 @@ static enum retort_status walk_folder(struct tree *tree, const struct walk *pare
         return fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
     const struct walk walk = {.parent = parent,
                               .path = path,
-                              .root = parent ? parent->root : strlen(path) + 1,
+                              .root = parent ? parent->root : strlen(path) + (strcmp(path, "/") != 0),
                               .device = info.st_dev,
                               .inode = info.st_ino,
                               .depth = parent ? parent->depth + 1 : 0};
-    TRY(check_loop(&walk));
+    const struct walk *loop = find_loop(&walk);
+    if (loop)
+        return refuse_folder(tree, &walk, "a link that leads back to ", loop->path);
+    if (walk.depth > DEEPEST)
+        return refuse_folder(tree, &walk, "a folder deeper than all that are walked", "");
     DIR *folder = opendir(path);
     if (!folder)
-        return fail(RETORT_IO, "%s: cannot open: %s", path, strerror(errno));
-    enum retort_status status = RETORT_OK;
-    for (struct dirent *entry; status == RETORT_OK && (entry = readdir(folder));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        char *inner = malloc(strlen(path) + strlen(entry->d_name) + 2);
-        if (!inner) {
-            status = fail(RETORT_MEMORY, "%s: out of memory", path);
-            break;
-        }
-        sprintf(inner, "%s/%s", path, entry->d_name);
-        status = walk_entry(tree, &walk, inner);
-        free(inner);
-    }
+        return is_of_name(errno)
+                   ? refuse_folder(tree, &walk, "a folder that cannot be opened: ", strerror(errno))
+                   : fail(RETORT_IO, "%s: cannot open: %s", path, strerror(errno));
+    enum retort_status status = walk_entries(tree, &walk, folder);
     closedir(folder);
     return status;
 }
@@ -159,7 +214,10 @@ static enum retort_status list_archive(struct tree *tree)
     enum retort_status status;
     for (int64_t number = 0; (status = tar_next(tar, &entry)) == RETORT_OK; number++) {
         const struct tree_file file = {
-            .size = entry.size, .entry = number, .fault = find_fault(entry.kind)};
+            .size = entry.size,
+            .entry = number,
+            .fault = find_fault(entry.kind),
+            .hides = entry.kind == TAR_REFUSED};
         if (entry.kind == TAR_END)
             break;
         if (entry.kind != TAR_REFUSED && (is_hidden(entry.name) || !entry.name[0]))
@@ -173,20 +231,25 @@ static enum retort_status list_archive(struct tree *tree)
     return status;
 }
 
-/* Take away a first folder that all names share. */
+/* Take away a first folder that all names share but those whose entries are faulty. */
 static void find_root(struct tree *tree)
 {
-    size_t length = tree->count > 0 ? strcspn(tree->files[0].name, "/") + 1 : 0;
+    const char *first = NULL;
+    size_t length = 0;
     for (int i = 0; i < tree->count; i++) {
         const struct tree_file *file = &tree->files[i];
         if (file->fault)
             continue;
+        if (!first) {
+            first = file->name;
+            length = strcspn(first, "/") + 1;
+        }
         if (strlen(file->name) < length + !is_folder(file->name) || file->name[length - 1] != '/' ||
-            strncmp(file->name, tree->files[0].name, length) != 0)
+            strncmp(file->name, first, length) != 0)
             return;
     }
     for (int i = 0; i < tree->count; i++)
-        if (!tree->files[i].fault)
+        if (!tree->files[i].fault || strncmp(tree->files[i].name, first ? first : "", length) == 0)
             tree->files[i].name += length;
 }
 

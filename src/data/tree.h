@@ -3,7 +3,8 @@
  * Both kinds of tree look the same: names relative to the root with "/" between the parts. When all
  * entries of an archive lie in one folder of its root, that is the root. Files whose names begin
  * with a dot are left out, and so are folders of that kind. Folders are files whose names end with
- * "/": an empty one would not be known otherwise. */
+ * "/": an empty one would not be known otherwise. What cannot be read, such as a link that leads
+ * nowhere, is listed with its fault; its place tells whether that matters. */
 #ifndef DATA_TREE_H
 #define DATA_TREE_H
 
@@ -20,7 +21,8 @@ struct tree_file {
     const char *name; /* "train/cat/1.png" */
     uint64_t size;
     int64_t entry;     /* number of the archive's entry */
-    const char *fault; /* of an archive's entry that is no file to be read, in words; else NULL */
+    const char *fault; /* why it is no file or folder to be read, in words; else NULL */
+    bool hides;        /* the fault: what the set would hold there, or where, is not known */
 };
 
 struct tree {
