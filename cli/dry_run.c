@@ -98,7 +98,7 @@ static void print_text(const struct retort_plan *plan, const struct networks *ne
                networks->macs);
     print_taps(plan);
     if (plan->cache_bytes > 0)
-        printf("teacher cache: %.1f MB\n", plan->cache_bytes / 1e6);
+        printf("teacher cache: %.1f MB in %s/state\n", plan->cache_bytes / 1e6, plan->folder);
     print_parts(plan);
     if (repeat > 1)
         print_repeat(plan, repeat);
@@ -109,9 +109,16 @@ static void print_text(const struct retort_plan *plan, const struct networks *ne
 
 static json_t *network_object(const retort_network *network)
 {
-    return json_pack("{s:s, s:I, s:I}", "network", retort_network_name(network), "parameters",
+    json_t *taps = json_object();
+    for (int i = 0; i < retort_network_layers(network); i++) {
+        const struct retort_layer layer = retort_network_layer(network, i);
+        if (layer.tap)
+            json_object_set_new(taps, layer.tap,
+                                json_pack("[i, i, i]", layer.channels, layer.height, layer.width));
+    }
+    return json_pack("{s:s, s:I, s:I, s:o}", "network", retort_network_name(network), "parameters",
                      (json_int_t)retort_network_parameters(network), "macs",
-                     (json_int_t)retort_network_macs(network));
+                     (json_int_t)retort_network_macs(network), "taps", taps);
 }
 
 static void print_json(const struct retort_plan *plan, const struct networks *networks, int repeat)
@@ -132,10 +139,11 @@ static void print_json(const struct retort_plan *plan, const struct networks *ne
                                         (json_int_t)part->steps, "ms", part->step_seconds * 1e3,
                                         "seconds", part->seconds, "stage", part->stage));
     }
-    json_t *all =
-        json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:f, s:i}", "folder", plan->folder, "teachers",
-                  plan->teacher_count, "student", network_object(networks->student), "pairs", pairs,
-                  "adapters", adapters, "parts", parts, "seconds", plan->seconds, "seeds", repeat);
+    json_t *all = json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:f, s:f, s:i}", "folder",
+                            plan->folder, "recipe", plan->recipe, "teachers", plan->teacher_count,
+                            "student", network_object(networks->student), "pairs", pairs,
+                            "adapters", adapters, "parts", parts, "cache_bytes", plan->cache_bytes,
+                            "seconds", plan->seconds, "seeds", repeat);
     if (plan->teacher) {
         json_object_set_new(all, "teacher", network_object(networks->teacher));
         json_object_set_new(

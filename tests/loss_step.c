@@ -194,8 +194,9 @@ static void hear_teachers(const struct loss_step *step, const struct rig *rig, v
     loss->begin(state);
     for (int i = 0; i < step->teacher_count; i++) {
         const struct loss_step_teacher *teacher = &step->teachers[i];
-        loss->teacher(state, &(struct teacher_view){teacher->logits, rig->teachers[i],
-                                                    teacher->share, !teacher->mute});
+        loss->teacher(state,
+                      &(struct teacher_view){teacher->logits, rig->teachers[i], teacher->share,
+                                             !teacher->mute, teacher->share});
     }
 }
 

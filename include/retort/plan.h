@@ -21,7 +21,8 @@ struct retort_plan_part {
     int epochs, batch;   /* of the stage */
     long steps;          /* in an epoch */
     double step_seconds; /* mean of a few steps, run on this machine */
-    double seconds;      /* of all steps; evaluation and saving are not counted */
+    double seconds; /* of all steps; with a teachers' cache, later epochs as the plain student's;
+                       evaluation and saving are not counted */
 };
 
 struct retort_plan_pair {
@@ -46,7 +47,7 @@ struct retort_plan {
     struct retort_plan_adapter *adapters;
     int part_count; /* stages of parts that were asked for and are trained */
     struct retort_plan_part *parts;
-    double cache_bytes; /* of the file of the teachers' logits; 0: none */
+    double cache_bytes; /* of the files of what the teachers say; 0: none */
     double seconds;     /* of all parts */
 };
 

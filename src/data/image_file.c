@@ -37,9 +37,9 @@ bool image_file_is(const char *name)
 
 bool image_file_is_foreign(const char *name)
 {
-    static const char *const suffixes[] = {".webp", ".gif",  ".bmp",  ".tif", ".tiff", ".avif",
-                                           ".heic", ".heif", ".jxl",  ".jp2", ".jfif", ".jpe",
-                                           ".ppm",  ".pgm",  ".pnm",  NULL};
+    static const char *const suffixes[] = {".webp", ".gif",  ".bmp", ".tif", ".tiff", ".avif",
+                                           ".heic", ".heif", ".jxl", ".jp2", ".jfif", ".jpe",
+                                           ".ppm",  ".pgm",  ".pnm", NULL};
     return ends_with_any(name, suffixes);
 }
 

@@ -154,8 +154,9 @@ static enum retort_status check_file(const struct image_tree *images, int file, 
         return fail(RETORT_FORMAT, "%s: %s found, a regular file or folder wanted", where,
                     found->fault);
     return image_file_is_foreign(found->name)
-               ? fail(RETORT_FORMAT, "%s: an image of another kind found, .jpg, .jpeg or .png "
-                                     "wanted",
+               ? fail(RETORT_FORMAT,
+                      "%s: an image of another kind found, .jpg, .jpeg or .png "
+                      "wanted",
                       where)
                : RETORT_OK;
 }

@@ -113,9 +113,8 @@ static enum retort_status walk_entry(struct tree *tree, const struct walk *walk,
     const char *name = path + walk->root;
     struct stat info;
     if (stat(path, &info))
-        return is_of_name(errno)
-                   ? add_faulty(tree, name, "what leads nowhere: ", strerror(errno))
-                   : fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
+        return is_of_name(errno) ? add_faulty(tree, name, "what leads nowhere: ", strerror(errno))
+                                 : fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode)) {
         TRY(add_folder(tree, name, 0));
         return walk_folder(tree, walk, path);
@@ -151,9 +150,8 @@ static enum retort_status walk_entries(struct tree *tree, const struct walk *wal
         errno = 0;
         struct dirent *entry = readdir(folder);
         if (!entry)
-            return errno
-                       ? fail(RETORT_IO, "%s: cannot be listed: %s", walk->path, strerror(errno))
-                       : RETORT_OK;
+            return errno ? fail(RETORT_IO, "%s: cannot be listed: %s", walk->path, strerror(errno))
+                         : RETORT_OK;
         if (entry->d_name[0] == '.')
             continue;
         char *inner = file_join(walk->path, entry->d_name);
@@ -173,7 +171,8 @@ static enum retort_status walk_folder(struct tree *tree, const struct walk *pare
         return fail(RETORT_IO, "%s: cannot inspect: %s", path, strerror(errno));
     const struct walk walk = {.parent = parent,
                               .path = path,
-                              .root = parent ? parent->root : strlen(path) + (strcmp(path, "/") != 0),
+                              .root =
+                                  parent ? parent->root : strlen(path) + (strcmp(path, "/") != 0),
                               .device = info.st_dev,
                               .inode = info.st_ino,
                               .depth = parent ? parent->depth + 1 : 0};
@@ -213,11 +212,10 @@ static enum retort_status list_archive(struct tree *tree)
     TRY(tar_open(tree->path, LARGEST_ARCHIVE, &tar));
     enum retort_status status;
     for (int64_t number = 0; (status = tar_next(tar, &entry)) == RETORT_OK; number++) {
-        const struct tree_file file = {
-            .size = entry.size,
-            .entry = number,
-            .fault = find_fault(entry.kind),
-            .hides = entry.kind == TAR_REFUSED};
+        const struct tree_file file = {.size = entry.size,
+                                       .entry = number,
+                                       .fault = find_fault(entry.kind),
+                                       .hides = entry.kind == TAR_REFUSED};
         if (entry.kind == TAR_END)
             break;
         if (entry.kind != TAR_REFUSED && (is_hidden(entry.name) || !entry.name[0]))

@@ -276,7 +276,7 @@ static void at_teacher(void *state, const struct teacher_view *teacher)
     struct at *at = state;
     if (!teacher->gram)
         return;
-    const double part = teacher_mean_part(&at->mean, teacher->share);
+    const double part = teacher_mean_part(&at->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(at->threads)
     for (int image = 0; image < at->n; image++)
         for (int i = 0; i < at->count; i++) {

@@ -247,10 +247,10 @@ static void gram_teacher(void *state, const struct teacher_view *teacher)
     if (!teacher->gram)
         return;
     assert(!gram->teachers || !gram->plan.by_positions); /* many_gram_teachers was promised */
-    gram->share += teacher->share;
+    gram->share += teacher->map_share;
     /* The first one has all of it, also when its share is 0: then it is looked at for this only. */
     bool first = gram->teachers++ == 0 || gram->share == 0;
-    float part = first ? 1 : (float)(teacher->share / gram->share);
+    float part = first ? 1 : (float)(teacher->map_share / gram->share);
 #pragma omp parallel for schedule(static) num_threads(gram->threads)
     for (int image = 0; image < gram->plan.n; image++) {
         struct job job = new_job(gram, &gram->plan.teacher, image);

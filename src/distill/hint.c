@@ -98,7 +98,7 @@ static void hint_teacher(void *state, const struct teacher_view *teacher)
     struct hint *hint = state;
     if (!teacher->gram)
         return;
-    const float part = (float)teacher_mean_part(&hint->mean, teacher->share);
+    const float part = (float)teacher_mean_part(&hint->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(hint->threads)
     for (int image = 0; image < hint->n; image++) {
         const float *rows = load(hint, teacher->taps, image);

@@ -276,7 +276,7 @@ static void kd_svd_teacher(void *state, const struct teacher_view *teacher)
     struct kd_svd *svd = state;
     if (!teacher->gram)
         return;
-    const double part = teacher_mean_part(&svd->mean, teacher->share);
+    const double part = teacher_mean_part(&svd->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(svd->threads)
     for (int image = 0; image < svd->n; image++)
         for (int i = 0; i < svd->count; i++) {

@@ -71,8 +71,10 @@ struct loss_shapes {
 struct teacher_view {
     const float *logits;       /* (n, classes) */
     const struct tensor *taps; /* tap_count */
-    double share;              /* its weight in the ensemble; the shares of a step sum to 1 */
+    double share;              /* of its logits in the ensemble; those of a step sum to 1 */
     bool gram;                 /* its maps are to be used, not only its logits */
+    double map_share;          /* of its maps; those of a step need not sum to 1. 0 of the only one
+                                  counts as all */
 };
 
 /* A gradient that the losses of a step add up. */

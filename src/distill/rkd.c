@@ -292,7 +292,8 @@ static void rkd_teacher(void *state, const struct teacher_view *teacher)
     struct rkd *rkd = state;
     if (rkd->tap >= 0 && !teacher->gram)
         return;
-    const double part = teacher_mean_part(&rkd->mean, teacher->share);
+    const double part =
+        teacher_mean_part(&rkd->mean, rkd->tap >= 0 ? teacher->map_share : teacher->share);
     relate(rkd, &rkd->teacher, teacher->taps, teacher->logits);
 #pragma omp parallel for schedule(static) num_threads(rkd->threads)
     for (int i = 0; i < rkd->n; i++) {

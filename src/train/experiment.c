@@ -1,6 +1,7 @@
 /* experiment.c - a recipe opened, checked and split into the parts that are trained. */
 #include "train/experiment.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "distill/adapter.h"
 #include "train/fit.h"
 #include "train/loading.h"
+#include "train/teacher_cache.h"
 
 /* ---- opening ---- */
 
@@ -295,6 +297,8 @@ static struct trainer_setup setup_of(const struct experiment *experiment, const 
         .ensemble = part->ensemble,
         .views = part->bit == RETORT_TEACHERS ? 0 /* teachers are to see as much as they can */
                                               : experiment->recipe.data.views,
+        .caches = part->teacher_count && experiment->recipe.distill.cache,
+        .caches_maps = part->teacher_count && experiment->recipe.distill.cache_maps,
         .cache = part->teacher_count ? experiment->cache : NULL,
         .maps_cache = part->teacher_count ? experiment->maps_cache : NULL};
 }
@@ -351,7 +355,7 @@ enum retort_status experiment_trainer(const struct experiment *experiment, const
 
 /* ---- trying ---- */
 
-static enum retort_status try_stage(const struct experiment *experiment, const struct part *part,
+static enum retort_status try_stage(struct experiment *experiment, const struct part *part,
                                     int stage, struct model *const *networks,
                                     experiment_visitor *visitor, void *context)
 {
@@ -359,7 +363,10 @@ static enum retort_status try_stage(const struct experiment *experiment, const s
     struct training training = {0};
     enum retort_status status;
     TRY_DONE(training_begin(experiment, part, stage, networks, NULL, &training));
-    TRY_DONE(experiment_trainer(experiment, part, stage, &training, &trainer));
+    struct trainer_setup setup = setup_of(experiment, part, stage, training.models);
+    setup.rehearsal = true;
+    TRY_DONE(trainer_create(&setup, &trainer));
+    experiment->cache_bytes = fmax(experiment->cache_bytes, (double)trainer_cache_bytes(trainer));
 done:
     status = recipe_blame(experiment->options->recipe, part->setting, status);
     if (status == RETORT_OK && visitor && experiment_asks(experiment, part->bit))
@@ -369,7 +376,7 @@ done:
     return status;
 }
 
-static enum retort_status try_part(const struct experiment *experiment, const struct part *part,
+static enum retort_status try_part(struct experiment *experiment, const struct part *part,
                                    struct model *network, experiment_visitor *visitor,
                                    void *context)
 {
@@ -400,7 +407,7 @@ static enum retort_status make_teachers(const struct experiment *experiment, str
     return RETORT_OK;
 }
 
-static enum retort_status try_parts(const struct experiment *experiment, struct model *models,
+static enum retort_status try_parts(struct experiment *experiment, struct model *models,
                                     const struct model *const *teachers, struct model *student,
                                     experiment_visitor *visitor, void *context)
 {
@@ -422,7 +429,7 @@ static enum retort_status try_parts(const struct experiment *experiment, struct 
     return RETORT_OK;
 }
 
-enum retort_status experiment_try(const struct experiment *experiment, experiment_visitor *visitor,
+enum retort_status experiment_try(struct experiment *experiment, experiment_visitor *visitor,
                                   void *context)
 {
     const int count = experiment_teachers(experiment);
@@ -436,7 +443,8 @@ enum retort_status experiment_try(const struct experiment *experiment, experimen
     TRY_DONE(recipe_blame(
         experiment->options->recipe, "student.network",
         experiment_new_model(experiment, experiment->recipe.student.network, 1, &student)));
-    status = try_parts(experiment, models, teachers, &student, visitor, context);
+    TRY_DONE(try_parts(experiment, models, teachers, &student, visitor, context));
+    status = cache_check_room(experiment->folder, experiment->cache_bytes);
 done:
     for (int i = 0; i < count; i++)
         model_release(&models[i]);

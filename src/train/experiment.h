@@ -18,6 +18,7 @@ struct experiment {
     char *folder;
     const void *plain[LOSS_COUNT]; /* losses of a network without a teacher */
     char *cache, *maps_cache; /* files of the teachers' caches; NULL: nothing is written (yet) */
+    double cache_bytes;       /* that they take at most, known to experiment_try */
 };
 
 /* One stage of a part: its own losses, epochs, schedule. */
@@ -106,9 +107,9 @@ typedef enum retort_status experiment_visitor(void *context, const struct part *
                                               struct trainer *trainer);
 
 /* Make the trainer of every stage of every part, one after the other, to find out whether
- * everything fits together before hours of training. visitor (may be NULL) sees those that are
- * asked for. */
-enum retort_status experiment_try(const struct experiment *experiment, experiment_visitor *visitor,
+ * everything fits together before hours of training, the teachers' caches and the disk included.
+ * visitor (may be NULL) sees those that are asked for; their steps leave weights as they are. */
+enum retort_status experiment_try(struct experiment *experiment, experiment_visitor *visitor,
                                   void *context);
 
 #endif

@@ -10,7 +10,6 @@
 
 #include "distill/adapter.h"
 #include "train/experiment.h"
-#include "train/teacher_cache.h"
 
 /* The first step warms caches up and is not counted, unless it is the only one. */
 enum { STEPS = 5 };
@@ -103,10 +102,32 @@ static enum retort_status add_adapters(struct retort_plan *plan, const struct mo
     return RETORT_OK;
 }
 
+struct visiting {
+    struct retort_plan *plan;
+    int views;           /* epochs in which a student with a cache runs its teachers */
+    double student_step; /* seconds of a step without teachers; 0: not known */
+};
+
+/* With a cache the student's later epochs cost what the plain student's do. */
+static double stage_seconds(const struct visiting *visiting, const struct part *part, int stage,
+                            const struct retort_plan_part *made)
+{
+    int live = made->epochs, before = 0;
+    for (int i = 0; i < stage; i++)
+        before += part->stages[i].train.epochs;
+    if (visiting->views > 0 && part->teacher_count > 0 && visiting->student_step > 0) {
+        live = visiting->views > before ? visiting->views - before : 0;
+        live = live < made->epochs ? live : made->epochs;
+    }
+    return (double)made->steps *
+           (live * made->step_seconds + (made->epochs - live) * visiting->student_step);
+}
+
 static enum retort_status visit(void *context, const struct part *part, int stage,
                                 const struct training *training, struct trainer *trainer)
 {
-    struct retort_plan *plan = context;
+    struct visiting *visiting = context;
+    struct retort_plan *plan = visiting->plan;
     const char *names[2];
     for (int i = 0; trainer_pair(trainer, i, names); i++)
         TRY(add_pair(plan, names));
@@ -118,7 +139,9 @@ static enum retort_status visit(void *context, const struct part *part, int stag
                                     .steps = trainer_steps(trainer)};
     memcpy(made.part, part->name, sizeof(made.part));
     TRY(time_steps(trainer, &made.step_seconds));
-    made.seconds = made.step_seconds * (double)made.steps * made.epochs;
+    made.seconds = stage_seconds(visiting, part, stage, &made);
+    if (part->bit == RETORT_BASELINE)
+        visiting->student_step = made.step_seconds;
     plan->seconds += made.seconds;
     TRY(grow((void **)&plan->parts, plan->part_count, sizeof(*plan->parts)));
     plan->parts[plan->part_count++] = made;
@@ -132,9 +155,6 @@ static enum retort_status describe(const struct experiment *experiment, struct r
     TRY(recipe_print(recipe, &plan->recipe));
     plan->folder = strdup(experiment->folder);
     plan->teacher_count = experiment_teachers(experiment);
-    if (recipe->distill.cache)
-        plan->cache_bytes = (double)cache_bytes(&(struct cache_key){
-            plan->teacher_count, set->count, recipe->data.views, experiment->dataset.classes, 0});
     if (plan->teacher_count > 0)
         plan->teacher =
             strdup(experiment_trains_teachers(experiment) ? recipe->teacher.network
@@ -156,7 +176,10 @@ enum retort_status retort_plan(const struct retort_run_options *options, struct 
     enum retort_status status;
     TRY_DONE(experiment_open(options, &experiment));
     TRY_DONE(describe(&experiment, &made));
-    TRY_DONE(experiment_try(&experiment, visit, &made));
+    struct visiting visiting = {
+        &made, experiment.recipe.distill.cache ? experiment.recipe.data.views : 0, 0};
+    TRY_DONE(experiment_try(&experiment, visit, &visiting));
+    made.cache_bytes = experiment.cache_bytes;
     *plan = made;
     made = (struct retort_plan){0};
 done:

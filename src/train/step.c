@@ -85,9 +85,30 @@ static void look_at_teacher(const struct train_step *step, const struct step_mom
         tell_all(step, &(struct teacher_view){.logits = logits,
                                               .taps = teacher->taps,
                                               .share = mean ? 0 : member->share,
-                                              .gram = member->gram && runs});
+                                              .gram = member->gram && runs,
+                                              .map_share = member->share});
     if (member->gram && step->maps_cache)
         (runs ? keep_maps : recall_maps)(step, moment);
+}
+
+/* A teacher that was not drawn, for a later step that draws it: each looks at a batch the first
+ * time that anybody does, or with random-k the cache would never be full. */
+static void remember(const struct train_step *step, const struct step_moment *moment, int teacher)
+{
+    struct executor *executor = step->teachers[teacher].executor;
+    if (has_batch(step->cache, step, moment, teacher))
+        return;
+    executor_forward(executor, moment->images, 0);
+    round_trip(step->cache, step, moment, teacher, executor_logits(executor), step->cached,
+               (size_t)step->classes);
+}
+
+static bool is_member(const struct train_step *step, int count, int teacher)
+{
+    for (int i = 0; i < count; i++)
+        if (step->members[i].teacher == teacher)
+            return true;
+    return false;
 }
 
 static void look_at_teachers(const struct train_step *step, const struct step_moment *moment)
@@ -95,6 +116,9 @@ static void look_at_teachers(const struct train_step *step, const struct step_mo
     const bool mean = step->ensemble.rule == ENSEMBLE_MEAN_LOGITS && step->teacher_count > 1;
     const int count = ensemble_draw(&step->ensemble, step->teacher_count, step->maps, step->seed,
                                     moment->number, step->members);
+    for (int t = 0; step->cache && t < step->teacher_count; t++)
+        if (!is_member(step, count, t))
+            remember(step, moment, t);
     for (int i = 0; i < count; i++)
         look_at_teacher(step, moment, &step->members[i], mean, i == 0);
     if (mean)
@@ -111,43 +135,82 @@ static void look_at_peers(const struct train_step *step, int to)
                               &(struct teacher_view){.logits = executor_logits(peer->executor),
                                                      .taps = peer->taps,
                                                      .share = 1.0 / (step->student_count - 1),
-                                                     .gram = true});
+                                                     .gram = true,
+                                                     .map_share = 1.0 / (step->student_count - 1)});
     }
 }
 
 /* ---- the cache ---- */
 
 /* Halves are good to a two-thousandth; other images, views or teachers are off by much more. */
-static enum retort_status check_row(const struct train_step *step, const float *live,
-                                    const float *cached, int teacher, int image)
+static enum retort_status check_row(const float *live, const float *cached, size_t count,
+                                    const char *what, int teacher, int image)
 {
-    double largest = 1;
-    for (int c = 0; c < step->classes; c++)
-        largest = fmax(largest, fabs((double)live[c]));
-    for (int c = 0; c < step->classes; c++)
-        if (!(fabs((double)live[c] - (double)cached[c]) <= 0.02 * largest))
+    double largest = 1e-6;
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)live[i]));
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs((double)live[i] - (double)cached[i]) <= 0.02 * largest))
             return fail(RETORT_FORMAT,
-                        "teacher cache: %g found for class %d of image %d, teacher %d says %g: the "
-                        "cache is another one's; remove it",
-                        (double)cached[c], c, image, teacher + 1, (double)live[c]);
+                        "teacher cache: %s %zu of image %d is %g, teacher %d says %g: the cache is "
+                        "another one's; remove it",
+                        what, i, image, (double)cached[i], teacher + 1, (double)live[i]);
     return RETORT_OK;
 }
 
-enum retort_status train_step_check_cache(const struct train_step *step,
-                                          const struct step_moment *moment)
+/* The rows of one teacher that a cache holds, against `live`, (n, floats). */
+static enum retort_status check_rows(const struct train_step *step,
+                                     const struct step_moment *moment,
+                                     const struct teacher_cache *cache, const char *what,
+                                     int teacher, const float *live, float *row, size_t floats,
+                                     int *compared)
 {
+    const int place = cache == step->cache ? teacher : 0;
+    for (int i = 0; i < step->n; i++) {
+        const int image = moment->indices[i], view = moment->views[i];
+        if (!cache_has(cache, place, image, view))
+            continue;
+        cache_get(cache, place, image, view, row);
+        TRY(check_row(live + (size_t)i * floats, row, floats, what, teacher, image));
+        ++*compared;
+    }
+    return RETORT_OK;
+}
+
+/* The maps of the one teacher that are kept, as the first student's losses keep them. */
+static enum retort_status check_maps(const struct train_step *step,
+                                     const struct step_moment *moment, int teacher, int *compared)
+{
+    struct objective *objective = step->students[0].objective;
+    size_t floats;
+    objective_begin(objective);
+    objective_teacher(objective, &(struct teacher_view){
+                                     .logits = executor_logits(step->teachers[teacher].executor),
+                                     .taps = step->teachers[teacher].taps,
+                                     .share = 1,
+                                     .gram = true,
+                                     .map_share = 1});
+    const float *live = objective_kept(objective, &floats);
+    return check_rows(step, moment, step->maps_cache, "Gram matrix entry", teacher, live,
+                      step->cached_maps, floats, compared);
+}
+
+enum retort_status train_step_check_cache(const struct train_step *step,
+                                          const struct step_moment *moment, int *compared)
+{
+    *compared = 0;
     for (int t = 0; t < step->teacher_count; t++) {
+        bool any = false;
+        for (int i = 0; i < step->n && !any; i++)
+            any = cache_has(step->cache, t, moment->indices[i], moment->views[i]);
+        if (!any)
+            continue;
         executor_forward(step->teachers[t].executor, moment->images, 0);
-        for (int i = 0; i < step->n; i++) {
-            const int image = moment->indices[i], view = moment->views[i];
-            if (!cache_has(step->cache, t, image, view))
-                continue;
-            cache_get(step->cache, t, image, view, step->cached);
-            TRY(check_row(step,
-                          executor_logits(step->teachers[t].executor) +
-                              (size_t)i * (size_t)step->classes,
-                          step->cached, t, image));
-        }
+        TRY(check_rows(step, moment, step->cache, "logit", t,
+                       executor_logits(step->teachers[t].executor), step->cached,
+                       (size_t)step->classes, compared));
+        if (t == 0 && step->maps_cache)
+            TRY(check_maps(step, moment, t, compared));
     }
     return RETORT_OK;
 }
@@ -223,7 +286,8 @@ static void backward_balanced(const struct step_student *student, const struct s
     executor_backward(student->executor);
     const double task = norm_of(student->task, view->count);
     const double teaching = norm_of(view->gradients, view->count);
-    const float factor = teaching > task ? (float)(task / teaching) : 1;
+    /* Where the task takes no part, as in a stage of Gram matrices alone, there is no measure. */
+    const float factor = task > 0 && teaching > task ? (float)(task / teaching) : 1;
     for (size_t i = 0; i < view->count; i++)
         view->gradients[i] = student->task[i] + factor * view->gradients[i];
 }

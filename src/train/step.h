@@ -41,11 +41,12 @@ struct train_step {
     float *logits;                   /* [tmp] (n, classes), for the rule mean-logits */
     struct teacher_cache *cache;     /* of the teachers' logits; NULL: none */
     struct teacher_cache
-        *maps_cache; /* of what the losses keep of one teacher's maps; NULL: none */
-    float *cached;   /* [tmp] (n, classes) */
-    bool maps;       /* does any loss look at a teacher's maps? */
-    uint64_t seed;   /* of the ensemble's draws */
-    bool skips;      /* leave weights as they are when a gradient is not finite */
+        *maps_cache;    /* of what the losses keep of one teacher's maps; NULL: none */
+    float *cached;      /* [tmp] (n, classes) */
+    float *cached_maps; /* [tmp] one row of maps_cache */
+    bool maps;          /* does any loss look at a teacher's maps? */
+    uint64_t seed;      /* of the ensemble's draws */
+    bool skips;         /* leave weights as they are when a gradient is not finite */
 };
 
 /* Where a step stands. */
@@ -67,10 +68,10 @@ void train_step_forward(const struct train_step *step, const struct step_moment 
  * nothing. */
 void train_step_measure(const struct train_step *step, const struct step_moment *moment,
                         struct objective_norms *norms);
-/* Do the rows of this batch that the cache holds agree with what the teachers say? RETORT_FORMAT if
- * not. To be called before train_step_forward. */
+/* Do the rows of this batch that the caches hold agree with what the teachers say? RETORT_FORMAT if
+ * not; compared [out]: how many there were. To be called before train_step_forward. */
 enum retort_status train_step_check_cache(const struct train_step *step,
-                                          const struct step_moment *moment);
+                                          const struct step_moment *moment, int *compared);
 /* How a step ended. */
 enum step_end {
     STEP_DONE,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
 
@@ -36,6 +38,38 @@ size_t cache_bytes(const struct cache_key *key)
 {
     return HEADER_BYTES +
            row_bytes(key) * (size_t)key->teachers * (size_t)key->images * (size_t)key->views;
+}
+
+/* The folder, or the nearest one above it that is there. */
+static int find_disk(const char *folder, struct statvfs *disk)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s", folder);
+    for (;;) {
+        if (statvfs(path[0] ? path : ".", disk) == 0)
+            return 0;
+        char *slash = strrchr(path, '/');
+        if (!path[0] || slash == path)
+            return -1;
+        *(slash ? slash : path) = '\0';
+    }
+}
+
+enum retort_status cache_check_room(const char *folder, double bytes)
+{
+    struct statvfs disk;
+    char *there = file_join(folder, "state/teachers.cache");
+    if (!there)
+        return fail(RETORT_MEMORY, "out of memory");
+    const bool known = bytes <= 0 || file_exists(there) || find_disk(folder, &disk);
+    free(there);
+    if (known)
+        return RETORT_OK;
+    const double room = (double)disk.f_bavail * (double)disk.f_frsize;
+    return room >= bytes
+               ? RETORT_OK
+               : fail(RETORT_IO, "%s: the teachers' caches need %.0f MB, the disk has %.0f MB left",
+                      folder, bytes / 1e6, room / 1e6);
 }
 
 static struct header header_of(const struct cache_key *key)

@@ -155,7 +155,7 @@ static struct step_moment moment_of(const struct trainer *trainer, const struct 
                                 .views = batch->views,
                                 .number = (uint32_t)(before + done),
                                 .progress = all > 1 ? (double)done / (double)(all - 1) : 0,
-                                .rate = report->rate};
+                                .rate = setup->rehearsal ? 0 : report->rate};
 }
 
 static bool statistics_finite(const struct trainer *trainer)
@@ -206,9 +206,11 @@ static enum retort_status step_once(struct trainer *trainer, const struct batch 
                                     struct training_report *report, struct tally *tally)
 {
     const struct step_moment moment = moment_of(trainer, batch, report);
-    if (trainer->unchecked)
-        TRY(train_step_check_cache(&trainer->step, &moment));
-    trainer->unchecked = false;
+    if (trainer->unchecked > 0) {
+        int compared;
+        TRY(train_step_check_cache(&trainer->step, &moment, &compared));
+        trainer->unchecked -= compared;
+    }
     keep_statistics(trainer);
     train_step_forward(&trainer->step, &moment, trainer->values);
     const struct objective_value *infinite = find_infinite(trainer);

@@ -34,9 +34,12 @@ struct trainer_setup {
     const struct model *const *teachers; /* frozen */
     int teacher_count;
     const struct ensemble *ensemble; /* of the teachers; NULL when there is one at most */
-    int views;         /* augmentations of an image, see data/loader.h; 0: new ones every epoch */
-    const char *cache; /* file for what the teachers say; NULL: none is kept. Needs views */
-    const char *maps_cache; /* file for what losses keep of a teacher's maps; NULL: none is kept */
+    int views;        /* augmentations of an image, see data/loader.h; 0: new ones every epoch */
+    bool caches;      /* what the teachers say is kept. Needs views */
+    bool caches_maps; /* and what losses keep of a teacher's maps */
+    const char *cache, *maps_cache; /* the files; NULL: all is checked and nothing is kept yet */
+    bool rehearsal; /* steps leave the weights as they are: somebody wants to know how long they
+                       take */
 };
 
 struct trainer;
@@ -47,7 +50,7 @@ enum retort_status trainer_create(const struct trainer_setup *setup, struct trai
 /* Accepts NULL. */
 void trainer_destroy(struct trainer *trainer);
 
-/* Bytes of the teachers' caches; 0: there are none. */
+/* Bytes that the teachers' caches take, or will; 0: none are wanted. */
 size_t trainer_cache_bytes(const struct trainer *trainer);
 
 long trainer_steps(const struct trainer *trainer); /* in an epoch */

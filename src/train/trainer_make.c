@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "distill/adapter.h"
+#include "distill/gram_plan.h"
 #include "nn/engine/executor.h"
 #include "train/fit.h"
 #include "train/loading.h"
@@ -69,7 +70,7 @@ static enum retort_status layouts(const struct trainer_setup *setup, struct aren
 
 static bool many_gram_teachers(const struct trainer_setup *setup)
 {
-    if (setup->maps_cache)
+    if (setup->caches_maps)
         return true; /* matrices are wanted, not the maps that stand for them with one teacher */
     return setup->teacher_count > 0
                ? setup->ensemble && ensemble_many_gram(setup->ensemble, setup->teacher_count)
@@ -284,6 +285,8 @@ static enum retort_status make_executors(struct trainer *trainer)
 
 /* ---- the teachers' cache ---- */
 
+enum { COMPARED = 256 }; /* rows of a cache that is found */
+
 /* Whatever decides what a teacher says of an image's view. */
 static uint64_t cache_hash(const struct trainer *trainer)
 {
@@ -312,13 +315,33 @@ static struct cache_key cache_key(const struct trainer *trainer)
                               .hash = cache_hash(trainer)};
 }
 
+/* Which matrices are kept is a matter of the loss's settings and of both networks' taps. */
+static struct cache_key maps_key(const struct trainer *trainer, struct cache_key key, size_t floats)
+{
+    const struct gram_settings *settings = trainer->setup.losses[LOSS_gram];
+    const struct graph *student = &trainer->setup.models[0]->graph;
+    const char *names[2];
+    key.teachers = 1;
+    key.classes = (int)floats;
+    key.hash = hash_bytes(key.hash, &settings->pool, sizeof(settings->pool));
+    for (int i = 0; trainer_pair(trainer, i, names); i++)
+        for (int side = 0; side < 2; side++)
+            key.hash = hash_bytes(key.hash, names[side], strlen(names[side]) + 1);
+    for (int i = 0; i < trainer->taps.count; i++) {
+        const struct shape shape = graph_tap_shape(student, trainer->taps.student[i]);
+        const int sizes[] = {shape.c, shape.h, shape.w};
+        key.hash = hash_bytes(key.hash, sizes, sizeof(sizes));
+    }
+    return key;
+}
+
 /* Of the one teacher whose maps are looked at. */
 static enum retort_status open_maps_cache(struct trainer *trainer)
 {
     struct cache_key key = cache_key(trainer);
     size_t floats;
     bool found;
-    if (!trainer->setup.maps_cache || !trainer->step.maps)
+    if (!trainer->setup.caches_maps || !trainer->step.maps)
         return RETORT_OK;
     if (!objective_kept(trainer->students[0].objective, &floats))
         return fail(RETORT_INVALID, "cache_maps: on, but it is for the loss gram alone: the other "
@@ -326,34 +349,40 @@ static enum retort_status open_maps_cache(struct trainer *trainer)
     if (trainer->step.teacher_count > 1 &&
         trainer->step.ensemble.gram_teacher != ENSEMBLE_GRAM_FIRST)
         return fail(RETORT_INVALID, "cache_maps: on, but ensemble.gram_teacher is not first");
-    key.teachers = 1;
-    key.classes = (int)floats;
-    TRY(cache_open(trainer->setup.maps_cache, &key, &trainer->step.maps_cache, &found));
-    return RETORT_OK;
+    if (!trainer->setup.maps_cache)
+        return RETORT_OK;
+    key = maps_key(trainer, key, floats);
+    TRY(arena_take(&trainer->arena, floats * sizeof(float), (void **)&trainer->step.cached_maps));
+    return cache_open(trainer->setup.maps_cache, &key, &trainer->step.maps_cache, &found);
 }
 
 static enum retort_status open_cache(struct trainer *trainer)
 {
     const struct cache_key key = cache_key(trainer);
     const size_t logits = (size_t)trainer->step.n * (size_t)trainer->step.classes;
-    if (!trainer->setup.cache || key.teachers == 0)
+    bool found;
+    if (!trainer->setup.caches || key.teachers == 0)
         return RETORT_OK;
+    if (!trainer->setup.cache)
+        return open_maps_cache(trainer);
     TRY(arena_take(&trainer->arena, logits * sizeof(float), (void **)&trainer->step.cached));
-    TRY(cache_open(trainer->setup.cache, &key, &trainer->step.cache, &trainer->unchecked));
+    TRY(cache_open(trainer->setup.cache, &key, &trainer->step.cache, &found));
+    trainer->unchecked = found ? COMPARED : 0;
     return open_maps_cache(trainer);
 }
 
 size_t trainer_cache_bytes(const struct trainer *trainer)
 {
     struct cache_key key = cache_key(trainer);
-    size_t floats, bytes = trainer->step.cache ? cache_bytes(&key) : 0;
-    if (trainer->step.maps_cache) {
-        objective_kept(trainer->students[0].objective, &floats);
-        key.teachers = 1;
-        key.classes = (int)floats;
-        bytes += cache_bytes(&key);
-    }
-    return bytes;
+    size_t floats;
+    if (!trainer->setup.caches || key.teachers == 0)
+        return 0;
+    const size_t logits = cache_bytes(&key);
+    if (!trainer->setup.caches_maps || !trainer->step.maps)
+        return logits;
+    objective_kept(trainer->students[0].objective, &floats);
+    key = maps_key(trainer, key, floats);
+    return logits + cache_bytes(&key);
 }
 
 /* ---- making one ---- */

@@ -24,7 +24,7 @@ struct trainer {
     struct objective_value *values;
     struct train_step step;
     uint64_t *teacher_hashes;
-    bool unchecked;    /* the cache held rows when it was opened, and nobody has compared them */
+    int unchecked;     /* rows of a cache that was there already which are still to be compared */
     void **workspaces; /* of the students; the first one is the teachers' too */
     float *statistics; /* of the students, from before the step; NULL: no step is skipped */
     int skipped;       /* steps in a row */

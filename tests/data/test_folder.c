@@ -332,7 +332,8 @@ static void bad_files_are_errors_or_listed(void **state)
         }
 }
 
-/* The set lies in a folder of the archive; an entry that is refused does not, wherever it stands. */
+/* The set lies in a folder of the archive; an entry that is refused does not, wherever it stands.
+ */
 static void refused_entries_do_not_move_the_root(void **state)
 {
     static const struct images_file refused[] = {
@@ -388,8 +389,7 @@ static void what_cannot_be_walked_is_an_error_or_listed(void **state)
     make_set(&set, "");
     for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
         const char *path = next_path("");
-        set.files[set.count] =
-            (struct images_file){.name = rows[row].name, .link = rows[row].link};
+        set.files[set.count] = (struct images_file){.name = rows[row].name, .link = rows[row].link};
         images_write_folder(path, set.files, set.count + 1);
         check_walk(path, RETORT_FORMAT, rows[row].message);
     }
@@ -419,8 +419,7 @@ static void what_is_not_permitted_is_an_error_or_listed(void **state)
     assert_int_equal(mkdir(inner, 0), 0);
     if (root)
         assert_int_equal(seteuid(NOBODY), 0);
-    check_walk(path, RETORT_FORMAT,
-               "train/ant/more/: a folder that cannot be opened: Permission");
+    check_walk(path, RETORT_FORMAT, "train/ant/more/: a folder that cannot be opened: Permission");
     if (root)
         assert_int_equal(seteuid(0), 0);
     assert_int_equal(rmdir(inner), 0);
@@ -568,8 +567,7 @@ static void a_class_of_which_nothing_is_left_is_left_out(void **state)
         assert_int_equal(dataset.train.count, 3 + 5);
         assert_int_equal(dataset.test.count, 4);
         assert_int_equal(dataset.skipped.count, rows[row].spoilt + 1);
-        assert_non_null(
-            strstr(dataset.skipped.sentences[rows[row].spoilt], rows[row].message));
+        assert_non_null(strstr(dataset.skipped.sentences[rows[row].spoilt], rows[row].message));
         double red = 0; /* the images that went with the class do not count in the mean */
         for (int i = 0; i < dataset.train.count; i++) {
             int label = dataset.train.labels[i];

@@ -421,6 +421,59 @@ static void a_teacher_twice_teaches_what_it_teaches_once(void **state)
             fail_msg("%s: the student is another one", rules[i]);
 }
 
+/* The first step of an epoch as far as its losses. */
+static struct step_moment begin_step(struct trainer *trainer)
+{
+    struct batch batch;
+    assert_ok(loader_start(trainer->loader, 0, 0));
+    assert_ok(loader_next(trainer->loader, &batch));
+    const struct step_moment moment = {.images = batch.images, .labels = batch.labels};
+    train_step_forward(&trainer->step, &moment, trainer->values);
+    return moment;
+}
+
+/* The value of each loss in the first step, taught by two teachers that differ. */
+static struct objective_value first_values(const char *rule, int first, int second)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    struct ensemble ensemble;
+    const struct model *both[2];
+    open_fixture(&f);
+    both[0] = &f.teacher;
+    both[1] = &f.peer;
+    assert_ok(settings_parse(&ensemble_settings, &ensemble, "ensemble", rule, &f.arena));
+    set_loss(&f, LOSS_at);
+    f.teachers[0] = both[first];
+    f.teachers[1] = both[second];
+    f.setup.teacher_count = 2;
+    f.setup.ensemble = &ensemble;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    begin_step(trainer);
+    const struct objective_value value = trainer->values[0];
+    trainer_destroy(trainer);
+    close_fixture(&f);
+    return value;
+}
+
+/* Whatever is done with the logits, their maps count by halves and in any order. */
+static void the_mean_of_maps_is_that_of_all_teachers(void **state)
+{
+    static const enum loss_kind kinds[] = {LOSS_gram, LOSS_at};
+    const struct objective_value mean = first_values("rule=mean,gram_teacher=mean", 0, 1),
+                                 logits = first_values("rule=mean-logits,gram_teacher=mean", 0, 1),
+                                 turned = first_values("rule=mean-logits,gram_teacher=mean", 1, 0),
+                                 one = first_values("rule=mean-logits,gram_teacher=first", 0, 1);
+    for (int i = 0; i < 2; i++) {
+        const double value = mean.raw[kinds[i]];
+        assert_float_equal(logits.raw[kinds[i]], value, 1e-5 * value);
+        assert_float_equal(turned.raw[kinds[i]], value, 1e-5 * value);
+        assert_true(fabs(one.raw[kinds[i]] - value) > 0.01 * value);
+    }
+    assert_true(fabs(logits.raw[LOSS_kl] - mean.raw[LOSS_kl]) > 1e-4 * mean.raw[LOSS_kl]);
+    assert_float_equal(logits.raw[LOSS_kl], turned.raw[LOSS_kl], 1e-5 * mean.raw[LOSS_kl]);
+}
+
 static void teachers_with_other_maps_are_refused_where_maps_are_looked_at(void **state)
 {
     struct fixture f;
@@ -492,17 +545,6 @@ static void a_weight_follows_its_ramp(void **state)
     assert_true(last.norms.taps[LOSS_gram] > 0);
     assert_true(last.norms.logits[LOSS_gram] == 0 && last.norms.taps[LOSS_ce] == 0);
     close_fixture(&f);
-}
-
-/* The first step of an epoch as far as its losses. */
-static struct step_moment begin_step(struct trainer *trainer)
-{
-    struct batch batch;
-    assert_ok(loader_start(trainer->loader, 0, 0));
-    assert_ok(loader_next(trainer->loader, &batch));
-    const struct step_moment moment = {.images = batch.images, .labels = batch.labels};
-    train_step_forward(&trainer->step, &moment, trainer->values);
-    return moment;
 }
 
 static void measuring_leaves_the_gradients_as_they_were(void **state)
@@ -593,6 +635,37 @@ static void the_passes_of_a_balanced_step_add_up(void **state)
     close_fixture(&balanced);
 }
 
+/* A stage without the task has nothing that teaching could be cut down to. */
+static void balance_leaves_a_stage_without_a_task_alone(void **state)
+{
+    struct fixture plain, balanced;
+    open_fixture(&plain);
+    open_fixture(&balanced);
+    plain.losses[LOSS_ce] = balanced.losses[LOSS_ce] = NULL;
+    balanced.setup.balanced = true;
+    train_epochs(&plain.setup, 1);
+    train_epochs(&balanced.setup, 1);
+    tiny_assert_equal(&plain.student, &balanced.student);
+    close_fixture(&plain);
+    close_fixture(&balanced);
+}
+
+static void a_rehearsal_leaves_the_weights_alone(void **state)
+{
+    struct fixture f;
+    open_fixture(&f);
+    struct model copy;
+    f.setup.rehearsal = true;
+    assert_ok(model_copy(&f.student, &copy));
+    train_epochs(&f.setup, 1);
+    for (int i = 0; i < copy.graph.parameter_count; i++)
+        if (copy.graph.parameters[i].role < PARAMETER_RUNNING_MEAN)
+            assert_memory_equal(f.student.values[i], copy.values[i],
+                                parameter_count(&copy.graph.parameters[i]) * sizeof(float));
+    model_release(&copy);
+    close_fixture(&f);
+}
+
 /* ---- the teachers' cache ---- */
 
 static void open_cached(struct fixture *f, const char *name)
@@ -602,8 +675,15 @@ static void open_cached(struct fixture *f, const char *name)
     snprintf(maps, sizeof(maps), "maps-%s", name);
     f->setup.views = 2;
     f->setup.teacher_count = 2;
+    f->setup.caches = f->setup.caches_maps = true;
     f->setup.cache = strdup(support_path(name));
     f->setup.maps_cache = strdup(support_path(maps));
+}
+
+/* Every image is in every epoch. */
+static void keep_all_images(struct fixture *f)
+{
+    f->dataset.train.count = TRAIN_IMAGES / BATCH * BATCH;
 }
 
 static void close_cached(struct fixture *f)
@@ -625,16 +705,18 @@ static void a_full_cache_teaches_what_the_teachers_did(void **state)
     close_cached(&second);
 }
 
-/* Teachers whose weights are gone teach all the same, once every view was seen. */
-static void teachers_are_not_asked_again(void **state)
+/* Teachers whose weights are gone teach all the same, once every view was seen: also those that
+ * were not drawn at that time. */
+static void check_not_asked_again(const struct ensemble *ensemble, const char *const names[2])
 {
     struct fixture f[2];
-    const char *names[] = {"intact.cache", "gone.cache"};
     for (int i = 0; i < 2; i++) {
         struct trainer *trainer;
         struct training_report report;
         open_cached(&f[i], names[i]);
-        f[i].dataset.train.count = TRAIN_IMAGES / BATCH * BATCH; /* no image is left out */
+        f[i].teachers[1] = &f[i].peer;
+        f[i].setup.ensemble = ensemble;
+        keep_all_images(&f[i]);
         assert_ok(trainer_create(&f[i].setup, &trainer));
         assert_true(trainer_cache_bytes(trainer) > 4096);
         for (int epoch = 0; epoch < 4; epoch++) {
@@ -652,14 +734,43 @@ static void teachers_are_not_asked_again(void **state)
     close_cached(&f[1]);
 }
 
+static void teachers_are_not_asked_again(void **state)
+{
+    const struct ensemble drawn = {.rule = ENSEMBLE_RANDOM_K, .k = 1},
+                          mean = {.rule = ENSEMBLE_MEAN};
+    check_not_asked_again(&mean, (const char *const[]){"intact.cache", "gone.cache"});
+    check_not_asked_again(&drawn, (const char *const[]){"intact-1.cache", "gone-1.cache"});
+}
+
+/* What is kept of maps is a matter of pairs and pooling: a stage with others does not find it. */
+static void maps_of_other_settings_are_not_found(void **state)
+{
+    static const char *const settings[] = {"pool=avg", "pairs=adjacent", "pool=max"};
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        struct training_report report[2];
+        for (int fresh = 0; fresh < 2; fresh++) {
+            open_cached(&f, fresh ? "fresh.cache" : "used.cache");
+            keep_all_images(&f);
+            if (fresh) {
+                remove(f.setup.cache);
+                remove(f.setup.maps_cache);
+            }
+            set_loss_to(&f, LOSS_gram, settings[i]);
+            report[fresh] = train_epochs(&f.setup, 3);
+            close_cached(&f);
+        }
+        assert_true(report[0].value.raw[LOSS_gram] == report[1].value.raw[LOSS_gram]);
+    }
+}
+
 /* Without a cache for maps the teacher whose maps are looked at runs in every step. */
 static void logits_alone_may_be_kept(void **state)
 {
     struct fixture f, without;
     struct training_report kept, live;
     open_cached(&f, "logits.cache");
-    free((void *)f.setup.maps_cache);
-    f.setup.maps_cache = NULL;
+    f.setup.caches_maps = false;
     kept = train_epochs(&f.setup, 3);
     open_fixture(&without);
     without.setup.views = 2;
@@ -681,28 +792,41 @@ static void maps_that_cannot_be_kept_are_refused(void **state)
     f.setup.ensemble = NULL;
     set_loss(&f, LOSS_hint);
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "for the loss gram alone");
+    free((void *)f.setup.cache); /* the same before there are files */
+    free((void *)f.setup.maps_cache);
+    f.setup.cache = f.setup.maps_cache = NULL;
+    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "for the loss gram alone");
     close_cached(&f);
 }
 
-/* Rows whose checksums are right and which other teachers wrote. */
+/* Rows of the first epoch whose checksums are right and which other teachers wrote: noticed when
+ * they are met again, two epochs later, by a trainer that found the cache. */
 static void a_cache_of_others_is_noticed(void **state)
 {
-    struct fixture f;
-    struct trainer *trainer;
-    struct training_report report;
-    const float others[TINY_CLASSES] = {30, -20, 10};
-    open_cached(&f, "others.cache");
-    assert_ok(trainer_create(&f.setup, &trainer));
-    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
-    for (int image = 0; image < TRAIN_IMAGES; image++)
-        for (int view = 0; view < 2; view++)
-            cache_put(trainer->step.cache, 1, image, view, others);
-    trainer_destroy(trainer);
-    assert_ok(trainer_create(&f.setup, &trainer));
-    assert_fails(trainer_epoch(trainer, 1, NULL, NULL, NULL, &report), RETORT_FORMAT,
-                 "the cache is another one's");
-    trainer_destroy(trainer);
-    close_cached(&f);
+    static const char *const messages[] = {"logit", "Gram matrix entry"};
+    float others[4096];
+    for (int i = 0; i < 4096; i++)
+        others[i] = 30 - (float)(i % 7);
+    for (int maps = 0; maps < 2; maps++) {
+        struct fixture f;
+        struct trainer *trainer;
+        struct training_report report;
+        open_cached(&f, maps ? "others-maps.cache" : "others.cache");
+        assert_ok(trainer_create(&f.setup, &trainer));
+        assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
+        struct teacher_cache *cache = maps ? trainer->step.maps_cache : trainer->step.cache;
+        for (int image = 0; image < TRAIN_IMAGES; image++)
+            for (int view = 0; view < 2; view++)
+                if (cache_has(cache, !maps, image, view))
+                    cache_put(cache, !maps, image, view, others);
+        trainer_destroy(trainer);
+        assert_ok(trainer_create(&f.setup, &trainer));
+        assert_ok(trainer_epoch(trainer, 1, NULL, NULL, NULL, &report));
+        assert_fails(trainer_epoch(trainer, 2, NULL, NULL, NULL, &report), RETORT_FORMAT,
+                     messages[maps]);
+        trainer_destroy(trainer);
+        close_cached(&f);
+    }
 }
 
 /* ---- what is trained ---- */
@@ -781,6 +905,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(pairs_are_named),
         cmocka_unit_test(a_teacher_twice_teaches_what_it_teaches_once),
+        cmocka_unit_test(the_mean_of_maps_is_that_of_all_teachers),
         cmocka_unit_test(teachers_with_other_maps_are_refused_where_maps_are_looked_at),
         cmocka_unit_test(peers_that_are_not_listened_to_change_nothing),
         cmocka_unit_test(peers_come_nearer_to_each_other),
@@ -788,8 +913,11 @@ int main(void)
         cmocka_unit_test(measuring_leaves_the_gradients_as_they_were),
         cmocka_unit_test(strong_teaching_is_cut_down_to_the_task),
         cmocka_unit_test(the_passes_of_a_balanced_step_add_up),
+        cmocka_unit_test(balance_leaves_a_stage_without_a_task_alone),
+        cmocka_unit_test(a_rehearsal_leaves_the_weights_alone),
         cmocka_unit_test(a_full_cache_teaches_what_the_teachers_did),
         cmocka_unit_test(teachers_are_not_asked_again),
+        cmocka_unit_test(maps_of_other_settings_are_not_found),
         cmocka_unit_test(logits_alone_may_be_kept),
         cmocka_unit_test(maps_that_cannot_be_kept_are_refused),
         cmocka_unit_test(a_cache_of_others_is_noticed),
