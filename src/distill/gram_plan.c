@@ -89,9 +89,11 @@ static enum retort_status choose_pairs(const struct gram_settings *settings,
     for (size_t i = 0; i < taps * taps; i++)
         plan->pair_count += choice.wanted[i];
     if (!plan->pair_count)
-        return fail(RETORT_INVALID, "gram.pairs: %s gives no pair of the %d taps there are",
+        return fail(RETORT_INVALID,
+                    "gram.pairs: %s gives no pair of the %d tap%s whose names student and teacher "
+                    "share",
                     settings->pairs.count ? settings->pairs.items[0] : "an empty list",
-                    shapes->tap_count);
+                    shapes->tap_count, shapes->tap_count == 1 ? "" : "s");
     TRY(arena_take(&plan->arena, (size_t)plan->pair_count * sizeof(*plan->pairs),
                    (void **)&plan->pairs));
     struct gram_pair *pair = plan->pairs;

@@ -135,6 +135,9 @@ static enum retort_status prepare(struct rkd *rkd, const struct rkd_settings *wa
                         .distance = wanted->distance,
                         .angle = wanted->angle,
                         .threads = omp_get_max_threads()};
+    if (wanted->on != RKD_TAP && wanted->tap[0])
+        return fail(RETORT_INVALID, "rkd.tap: %s found, but rkd.on is logits: one of them wanted",
+                    wanted->tap);
     if (wanted->on == RKD_TAP)
         TRY(tap_choose("rkd.tap", wanted->tap, shapes->tap_count - 1, shapes, &rkd->tap));
     TRY(make_embeddings(rkd, shapes));

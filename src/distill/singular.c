@@ -10,8 +10,8 @@
  *     dL/dX = (X v[q]) w' + (X w) v[q]',     w = sum over j of f(a[q] - a[j]) v[j] (v[j]' g)
  *
  * with f(d) = 1 / d. Two equal values have no vectors of their own, and 1 / d no bound: here
- * f(d) = d / (d^2 + e^2), e = 1e-3 of the largest a. It differs from 1 / d by less than a
- * thousandth where values are further apart than a thirtieth of the largest, and is never above 500
+ * f(d) = d / (d^2 + e^2), e = 1e-4 of the largest a. It differs from 1 / d by less than a
+ * thousandth where values are further apart than 0.0032 of the largest, and is never above 5000
  * / a[0].
  *
  * With fewer rows than columns only the eigenvectors u of XX' are known. As v[j] v[j]' is

@@ -125,11 +125,14 @@ static const struct setting teacher_rows[] = {
      .help = "the network to train as teacher, as in resnet:depth=32; or give weights"},
     {"count", SETTING_INT, offsetof(struct recipe_teacher, count), .low = 0, .high = 100,
      .fallback = "1",
-     .help = "teachers to train, from different seeds; 0: none, for losses that need none"},
+     .help = "teachers to train, from different seeds, or of weights; 0: none, for losses that "
+             "need none"},
     {"seed", SETTING_INT, offsetof(struct recipe_teacher, seed), .low = 0, .high = INT_MAX,
      .fallback = "0",
-     .help = "of the first teacher, the next ones count up; 0: the recipe's. Give it to have the "
-             "same teachers for several seeds"},
+     .help =
+         "of the first teacher, the next ones count up. Give it to have the same teachers for "
+         "several seeds of the recipe; 0: each of those has its own, the first one's seed being "
+         "the recipe's"},
     {"weights", SETTING_TEXTS, offsetof(struct recipe_teacher, weights), .fallback = "",
      .help = "model files of trained teachers, instead of training them"},
     {"train", SETTING_GROUP, offsetof(struct recipe_teacher, train), .group = &train_settings,
@@ -170,6 +173,10 @@ static const struct setting stage_rows[] = {
     {"epochs", SETTING_INT, offsetof(struct recipe_stage, epochs), .low = 0, .high = 100000,
      .fallback = "0",
      .help = "0: an equal share of what the other stages leave of student.train.epochs"},
+    {"percent", SETTING_INT, offsetof(struct recipe_stage, percent), .low = 0, .high = 99,
+     .fallback = "0",
+     .help = "of student.train.epochs, instead of epochs, for any budget; 0: not "
+             "given"},
     {"lr", SETTING_NUMBER, offsetof(struct recipe_stage, lr), .low = 0, .high = 1000,
      .fallback = "0", .help = "the highest learning rate of this stage; 0: the student's"},
     {"schedule", SETTING_CHOICE, offsetof(struct recipe_stage, schedule), .choices = schedules,

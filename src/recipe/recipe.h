@@ -66,8 +66,9 @@ struct recipe_train {
 
 struct recipe_teacher {
     const char *network;      /* "" when weights are given */
-    int count;                /* teachers to train, from seeds seed, seed + 1, ...; 0: none */
-    int seed;                 /* of the first one; 0: the recipe's */
+    int count;                /* teachers, from seeds of their own; 0: none */
+    int seed;                 /* of the first one, the next ones count up; 0: all follow from the
+                                 recipe's, and are no teachers of another recipe seed */
     struct text_list weights; /* model files instead of training; relative to the working folder */
     struct recipe_train train;
 };
@@ -83,9 +84,10 @@ struct recipe_losses {
 };
 
 struct recipe_stage {
-    int epochs;              /* 0: a share of what the other stages leave of the student's epochs */
-    double lr;               /* 0: the student's */
-    int schedule;            /* enum schedule_kind, over the stage; auto: the student's */
+    int epochs;   /* 0: a share of what the other stages leave of the student's epochs */
+    int percent;  /* of the student's epochs, instead of a number; 0 once it is resolved */
+    double lr;    /* 0: the student's */
+    int schedule; /* enum schedule_kind, over the stage; auto: the student's */
     struct text_list trains; /* "all", "student", "adapters", beginnings of parameter names */
     struct recipe_losses losses;
 };

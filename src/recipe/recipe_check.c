@@ -49,20 +49,62 @@ static enum retort_status check_name(const char *name)
     return RETORT_OK;
 }
 
-static enum retort_status check_augment(const struct text_list *augment)
+static bool augments(const struct recipe_data *data, const char *name)
 {
-    int flips = 0;
-    for (int i = 0; i < augment->count; i++)
-        flips += strcmp(augment->items[i], "flip") == 0 ||
-                 strcmp(augment->items[i], "alternating-flip") == 0;
-    return flips < 2 ? RETORT_OK
-                     : fail(RETORT_INVALID,
-                            "data.augment: flip found %d times, flip or alternating-flip once "
-                            "wanted",
-                            flips);
+    for (int i = 0; i < data->augment.count; i++)
+        if (strcmp(data->augment.items[i], name) == 0)
+            return true;
+    return false;
 }
 
-static enum retort_status check_teacher(const struct recipe_teacher *teacher)
+static enum retort_status check_used(const struct recipe_data *data, const char *setting,
+                                     bool changed, const char *name)
+{
+    return !changed || augments(data, name)
+               ? RETORT_OK
+               : fail(RETORT_INVALID,
+                      "data.%s: set, but data.augment does not hold %s, whose setting it is",
+                      setting, name);
+}
+
+/* A setting of what is not done at all would be read and ignored. `usual`: the defaults. */
+static enum retort_status check_augment(const struct recipe_data *data,
+                                        const struct recipe_data *usual)
+{
+    int flips = 0;
+    for (int i = 0; i < data->augment.count; i++)
+        flips += strcmp(data->augment.items[i], "flip") == 0 ||
+                 strcmp(data->augment.items[i], "alternating-flip") == 0;
+    if (flips > 1)
+        return fail(RETORT_INVALID,
+                    "data.augment: flip found %d times, flip or alternating-flip once wanted",
+                    flips);
+    TRY(check_used(data, "pad", data->pad != usual->pad, "crop"));
+    TRY(check_used(data, "border", data->border != usual->border,
+                   augments(data, "rotate") ? "rotate" : "crop"));
+    TRY(check_used(data, "rotation", data->rotation != usual->rotation, "rotate"));
+    TRY(check_used(data, "cutout", data->cutout != usual->cutout, "cutout"));
+    TRY(check_used(data, "jitter", data->jitter != usual->jitter, "jitter"));
+    TRY(check_used(data, "mixup", data->mixup != usual->mixup, "mixup"));
+    return check_used(data, "cutmix", data->cutmix != usual->cutmix, "cutmix");
+}
+
+/* The same for the rules of ensembles. */
+static enum retort_status check_ensemble(const struct ensemble *ensemble,
+                                         const struct ensemble *usual)
+{
+    if (ensemble->k != usual->k && ensemble->rule != ENSEMBLE_RANDOM_K)
+        return fail(RETORT_INVALID,
+                    "distill.ensemble.k: %d found, but rule is not random-k, whose "
+                    "setting it is",
+                    ensemble->k);
+    if (ensemble->weights != usual->weights && ensemble->rule != ENSEMBLE_RANDOM_WEIGHTS)
+        return fail(RETORT_INVALID, "distill.ensemble.weights: set, but rule is not "
+                                    "random-weights, whose setting it is");
+    return RETORT_OK;
+}
+
+static enum retort_status check_teacher(struct recipe_teacher *teacher)
 {
     bool network = teacher->network[0] != '\0';
     if (network && teacher->weights.count)
@@ -76,6 +118,13 @@ static enum retort_status check_teacher(const struct recipe_teacher *teacher)
     if (teacher->weights.count > MOST_TEACHERS)
         return fail(RETORT_INVALID, "teacher.weights: %d files found, at most %d wanted",
                     teacher->weights.count, MOST_TEACHERS);
+    if (teacher->weights.count && teacher->count > 1 && teacher->count != teacher->weights.count)
+        return fail(RETORT_INVALID,
+                    "teacher.weights: %d file%s found, but teacher.count is %d: as "
+                    "many wanted, or no count",
+                    teacher->weights.count, teacher->weights.count > 1 ? "s" : "", teacher->count);
+    if (teacher->weights.count)
+        teacher->count = teacher->weights.count;
     return RETORT_OK;
 }
 
@@ -156,6 +205,25 @@ static enum retort_status check_distill(const struct recipe *recipe)
     return RETORT_OK;
 }
 
+/* Stages that have a share of all epochs get a number, at least 1. */
+static enum retort_status resolve_percents(struct recipe *recipe)
+{
+    struct recipe_stage *stages = recipe->distill.stages.items;
+    const int epochs = recipe->student.train.epochs;
+    for (int i = 0; i < recipe->distill.stages.count; i++) {
+        struct recipe_stage *stage = &stages[i];
+        if (stage->percent == 0)
+            continue;
+        if (stage->epochs > 0)
+            return fail(RETORT_INVALID,
+                        "distill.stages.%d.percent: found beside epochs, one of them wanted", i);
+        stage->epochs = (epochs * stage->percent + 50) / 100;
+        stage->epochs += stage->epochs == 0;
+        stage->percent = 0;
+    }
+    return RETORT_OK;
+}
+
 /* Either side may be given, or both, if they agree; neither: the budget's. Stages without epochs
  * share equally what the others leave. */
 static enum retort_status resolve_epochs(struct recipe *recipe)
@@ -168,9 +236,22 @@ static enum retort_status resolve_epochs(struct recipe *recipe)
         given += stages[i].epochs;
         open += stages[i].epochs == 0;
     }
+    /* quick is what nobody has to ask for, full is */
+    if (train->epochs == 0 && open == 0 && train->budget == BUDGET_FULL &&
+        given != budgets[BUDGET_FULL].epochs)
+        return fail(RETORT_INVALID,
+                    "distill.stages: %d epochs found, but student.train.budget: full means %d; "
+                    "stages may have a percent of any budget",
+                    given, budgets[BUDGET_FULL].epochs);
     if (train->epochs == 0 && open == 0)
         train->epochs = given;
     TRY(resolve_train("student", train));
+    TRY(resolve_percents(recipe));
+    given = open = 0;
+    for (int i = 0; i < count; i++) {
+        given += stages[i].epochs;
+        open += stages[i].epochs == 0;
+    }
     if (open == 0 ? given != train->epochs : given + open > train->epochs)
         return fail(
             RETORT_INVALID,
@@ -238,20 +319,11 @@ enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ)
 
 enum { CACHED_VIEWS = 8 };
 
-static bool mixes(const struct recipe_data *data)
-{
-    for (int i = 0; i < data->augment.count; i++)
-        if (strcmp(data->augment.items[i], "mixup") == 0 ||
-            strcmp(data->augment.items[i], "cutmix") == 0)
-            return true;
-    return false;
-}
-
 /* Mixed images have two labels, and are other ones in every epoch. */
 static enum retort_status check_mixing(const struct recipe *recipe)
 {
     const struct recipe_stage *stages = recipe->distill.stages.items;
-    if (!mixes(&recipe->data))
+    if (!augments(&recipe->data, "mixup") && !augments(&recipe->data, "cutmix"))
         return RETORT_OK;
     if (recipe->distill.cache)
         return fail(RETORT_INVALID, "distill.cache: on, but data.augment mixes images, which are "
@@ -267,6 +339,8 @@ static enum retort_status check_mixing(const struct recipe *recipe)
 
 enum retort_status recipe_check(struct recipe *recipe)
 {
+    struct recipe usual;
+    TRY(settings_defaults(&recipe_settings, &usual, &recipe->arena));
     if (recipe->distill.cache && recipe->data.views == 0)
         recipe->data.views = CACHED_VIEWS;
     if (recipe->distill.cache_maps && !recipe->distill.cache)
@@ -275,7 +349,8 @@ enum retort_status recipe_check(struct recipe *recipe)
         return fail(RETORT_INVALID, "distill.cache: on, but students that teach each other change: "
                                     "off wanted");
     TRY(check_name(recipe->name));
-    TRY(check_augment(&recipe->data.augment));
+    TRY(check_augment(&recipe->data, &usual.data));
+    TRY(check_ensemble(&recipe->distill.ensemble, &usual.distill.ensemble));
     if (!recipe->data.set[0])
         return fail(RETORT_INVALID, "data.set: nothing found, the name of a data set wanted");
     if (!recipe->student.network[0])

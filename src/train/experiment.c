@@ -158,11 +158,13 @@ static void set_plain(const struct experiment *experiment, const struct recipe_t
 struct part experiment_teacher(const struct experiment *experiment, int index)
 {
     const struct recipe *recipe = &experiment->recipe;
-    const int first = recipe->teacher.seed ? recipe->teacher.seed : recipe->seed;
+    /* Counted up from a seed of the recipe's they would be the teachers of its next seed too. */
+    const uint64_t seed = recipe->teacher.seed ? (uint64_t)recipe->teacher.seed + (uint64_t)index
+                                               : (uint64_t)recipe->seed + ((uint64_t)index << 40);
     struct part part = {.network = recipe->teacher.network,
                         .setting = "teacher.train",
                         .bit = RETORT_TEACHERS,
-                        .seed = (uint64_t)first + (uint64_t)index};
+                        .seed = seed};
     snprintf(part.name, sizeof(part.name), "teacher-%d", index + 1);
     set_plain(experiment, &recipe->teacher.train, &part);
     return part;

@@ -75,6 +75,15 @@ static bool has_begun(const char *folder)
     return begun;
 }
 
+static enum retort_status check_overrides(const struct retort_run_options *options)
+{
+    for (int i = 0; i < options->override_count; i++)
+        if (strncmp(options->overrides[i], "seed=", strlen("seed=")) == 0)
+            return fail(RETORT_INVALID, "--set %s: found beside several seeds, which are 1, 2, ...",
+                        options->overrides[i]);
+    return RETORT_OK;
+}
+
 static enum retort_status run_seed(struct repeat *repeat, int seed)
 {
     char text[32];
@@ -177,6 +186,7 @@ static enum retort_status begin(struct repeat *repeat, int seeds)
 {
     const struct retort_run_options *options = repeat->options;
     const size_t count = (size_t)options->override_count;
+    TRY(check_overrides(options));
     TRY(recipe_load(options->recipe, options->overrides, options->override_count, &repeat->recipe));
     repeat->folder =
         options->folder ? file_join(options->folder, "") : file_join("runs", repeat->recipe.name);

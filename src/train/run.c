@@ -166,7 +166,7 @@ static double recorded(const struct model *model, const char *key)
 
 /* Who knows nothing cannot teach: at chance level, or far below what its own file promises, which
  * says that it sees other images than it was trained for. */
-static enum retort_status judge_teacher(const struct run *run, const char *what,
+static enum retort_status guard_teacher(const struct run *run, const char *what,
                                         const struct model *model,
                                         const struct evaluation *evaluation)
 {
@@ -175,29 +175,31 @@ static enum retort_status judge_teacher(const struct run *run, const char *what,
     const double slack = 5; /* points, beside three deviations of the test set's size */
     const char *set = run->experiment.dataset.name;
     const char *made_for = json_string_value(json_object_get(model->provenance, "dataset"));
+    if (run->options->force)
+        return RETORT_OK;
     if (evaluation->top1 <= chance + noise) /* small test sets get the benefit of the doubt */
         return fail(RETORT_INVALID,
                     "%s: %.2f %% top-1 on %s, chance is %.2f %%: it knows nothing that it could "
-                    "teach (--force teaches all the same)",
+                    "teach (the same command with --resume --force teaches all the same)",
                     what, evaluation->top1, set, chance);
     if (made_for && strcmp(made_for, set) == 0 && evaluation->top1 < promised - slack - 3 * noise)
         return fail(RETORT_INVALID,
-                    "%s: %.2f %% top-1 on %s, its file promises %.2f %%: the images are not those "
-                    "that it was trained for (--force teaches all the same)",
+                    "%s: %.2f %% top-1 on %s, its file promises %.2f %%: perhaps these are not the "
+                    "images that it was trained for (the same command with --resume --force "
+                    "teaches all the same)",
                     what, evaluation->top1, set, promised);
     return RETORT_OK;
 }
 
-/* A model file from elsewhere is refused; the run's own teachers are what the recipe's budget made
- * of them, so there it is told and no more. */
-static enum retort_status guard_teacher(const struct run *run, const char *what, bool own,
-                                        const struct model *model,
-                                        const struct evaluation *evaluation)
+/* The run's own teachers as well, where there are enough test images to say so; on a handful of
+ * images, where a run is but a trial, it is told and no more. */
+static enum retort_status guard_own_teacher(const struct run *run, const char *what,
+                                            const struct model *model,
+                                            const struct evaluation *evaluation)
 {
-    if (run->options->force)
-        return RETORT_OK;
-    const enum retort_status status = judge_teacher(run, what, model, evaluation);
-    if (status != RETORT_INVALID || !own)
+    enum { ENOUGH = 500 };
+    const enum retort_status status = guard_teacher(run, what, model, evaluation);
+    if (status != RETORT_INVALID || evaluation->images >= ENOUGH)
         return status;
     struct retort_progress note = {.kind = RETORT_NOTE, .part = what, .text = retort_message()};
     return run_tell(run, &note);
@@ -211,12 +213,12 @@ static enum retort_status do_teacher(struct run *run, int index, struct model *t
     struct evaluation evaluation;
     if (experiment_trains_teachers(experiment)) {
         TRY(do_part(run, &part, teacher, &evaluation));
-        return guard_teacher(run, part.name, true, teacher, &evaluation);
+        return guard_own_teacher(run, part.name, teacher, &evaluation);
     }
     const char *path = experiment->recipe.teacher.weights.items[index];
     TRY(experiment_load_teacher(experiment, index, teacher));
     TRY(judge(run, part.name, &part.stages[0].train, teacher, &evaluation));
-    TRY(guard_teacher(run, path, false, teacher, &evaluation));
+    TRY(guard_teacher(run, path, teacher, &evaluation));
     return add_result(run, part.name, teacher, path, &evaluation);
 }
 
@@ -238,7 +240,9 @@ static enum retort_status do_student(struct run *run, const struct part *part, s
     struct evaluation evaluation;
     if (!experiment_asks(&run->experiment, part->bit) && !is_done(run, part->name))
         return RETORT_OK;
-    return do_part(run, part, model, &evaluation);
+    TRY(do_part(run, part, model, &evaluation));
+    const bool teaches = strncmp(part->name, "generation-", strlen("generation-")) == 0;
+    return teaches ? guard_own_teacher(run, part->name, model, &evaluation) : RETORT_OK;
 }
 
 /* Each generation is taught by the one before it. */

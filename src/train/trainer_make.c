@@ -99,9 +99,9 @@ static enum retort_status make_shapes(const struct trainer_setup *setup, const s
 /* ---- executors ---- */
 
 /* An executor that keeps the taps that the losses use, `numbers` in its graph (NULL: none is kept);
- * student: with their gradients. */
+ * student: with their gradients. which: of the students, for a dropout of its own. */
 static enum retort_status make_executor(const struct trainer *trainer, const struct model *model,
-                                        const int *numbers, enum executor_mode mode,
+                                        const int *numbers, enum executor_mode mode, int which,
                                         struct executor **executor)
 {
     const struct objective *objective = trainer->students[0].objective;
@@ -110,7 +110,7 @@ static enum retort_status make_executor(const struct trainer *trainer, const str
     struct executor_options options = {.batch = trainer->setup.train->batch,
                                        .mode = mode,
                                        .precision = trainer->setup.precision,
-                                       .seed = trainer->setup.seed,
+                                       .seed = trainer->setup.seed + ((uint64_t)which << 48),
                                        .taps = taps,
                                        .tap_diffs = mode == EXECUTOR_TRAIN ? diffs : NULL,
                                        .backward_twice =
@@ -184,8 +184,15 @@ static enum retort_status find_frozen(struct trainer *trainer, const bool **froz
                         "a parameter of %s wanted",
                         word, graph->network);
     }
-    *frozen = still;
-    return RETORT_OK;
+    for (int i = 0; i < graph->parameter_count; i++)
+        if (!still[i] && graph->parameters[i].role < PARAMETER_RUNNING_MEAN) {
+            *frozen = still;
+            return RETORT_OK;
+        }
+    return fail(RETORT_INVALID,
+                "trains: %s%s found, but the stage has %s: nothing would be trained",
+                moves->items[0], moves->count > 1 ? ", ..." : "",
+                strcmp(moves->items[0], "adapters") ? "no such parameters" : "no adapters");
 }
 
 static enum retort_status make_student(struct trainer *trainer, int which, const bool *frozen)
@@ -241,7 +248,7 @@ static enum retort_status make_teacher(struct trainer *trainer, int which)
 {
     const int *numbers;
     TRY(teacher_taps(trainer, which, &numbers));
-    TRY(make_executor(trainer, trainer->setup.teachers[which], numbers, EXECUTOR_INFER,
+    TRY(make_executor(trainer, trainer->setup.teachers[which], numbers, EXECUTOR_INFER, 0,
                       &trainer->teachers[which].executor));
     trainer->step.teacher_count = which + 1;
     return RETORT_OK;
@@ -266,7 +273,7 @@ static enum retort_status make_executors(struct trainer *trainer)
     const int teachers = needs_teacher(trainer) ? setup->teacher_count : 0;
     size_t bytes = 0;
     for (int i = 0; i < setup->model_count; i++)
-        TRY(make_executor(trainer, setup->models[i], trainer->taps.student, EXECUTOR_TRAIN,
+        TRY(make_executor(trainer, setup->models[i], trainer->taps.student, EXECUTOR_TRAIN, i,
                           &trainer->students[i].executor));
     for (int i = 0; i < teachers; i++) {
         TRY(make_teacher(trainer, i));

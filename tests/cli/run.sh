@@ -157,19 +157,38 @@ fi
 # everything fits.
 cd "$folder"
 make_cifar100 cifar 200
-for recipe in "$recipes"/*.yaml "$recipes"/*/*.yaml; do
+# plan RECIPE ARGUMENT...: the plan into $folder/out; false where the data are not there.
+plan() {
     code=0
-    set -- --dry-run --set threads=1
+    "$retort" run "$@" --dry-run --set threads=1 >"$folder/out" 2>"$folder/err" || code=$?
+    [ "$code" -ne 0 ] || return 0
+    grep -qE 'nothing at its default place|No such file' "$folder/err" ||
+        fail "$1: $(cat "$folder/err")"
+    echo "left out: $(cat "$folder/err")"
+    return 1
+}
+# epochs_of PART: the sum over its stages.
+epochs_of() {
+    awk -v part="$1" '$1 == part || $1 == part "," { sum += $1 == part ? $2 : $4 } END { print sum + 0 }' "$folder/out"
+}
+for recipe in "$recipes"/*.yaml "$recipes"/*/*.yaml; do
+    set --
     if grep -qE 'set: (cifar100|imagenet64)' "$recipe"; then
         set -- "$@" --set data.set=cifar100 --set data.path=cifar --set teacher.train.batch=4 --set student.train.batch=4
     fi
-    "$retort" run "$recipe" "$@" >"$folder/out" 2>"$folder/err" || code=$?
-    if [ "$code" -eq 0 ]; then
-        grep -q 'training takes about' "$folder/out" || fail "$recipe: no time"
-    elif grep -qE 'nothing at its default place|No such file' "$folder/err"; then
-        echo "left out: $(cat "$folder/err")"
-    else
-        fail "$recipe: $(cat "$folder/err")"
+    plan "$recipe" "$@" || continue
+    for text in 'name: ' 'student: ' '  tap ' ' MACs' 'training takes about'; do
+        grep -q "$text" "$folder/out" || fail "$recipe: \"$text\" wanted"
+    done
+    if grep -q '^      gram:' "$folder/out" && ! grep -q 'pairs of taps: ' "$folder/out"; then
+        fail "$recipe: Gram matrices, and no pairs"
+    fi
+    case $recipe in */thesis/* | */baselines/* | */ablation/*) ;; *) continue ;; esac
+    [ "$(epochs_of student)" -eq 30 ] || fail "$recipe: quick: $(cat "$folder/out")"
+    plan "$recipe" "$@" --set teacher.train.budget=full --set student.train.budget=full
+    [ "$(epochs_of student)" -eq 200 ] || fail "$recipe: full: $(cat "$folder/out")"
+    if grep -q '^teacher-1 ' "$folder/out" && [ "$(epochs_of teacher-1)" -ne 200 ]; then
+        fail "$recipe: full, the teacher: $(cat "$folder/out")"
     fi
 done
 [ ! -e runs ] || fail "--dry-run made a folder"

@@ -98,15 +98,17 @@ static void what_is_told_of_held_out_images_is_what_the_file_gives(void **state)
 
 /* ---- teachers from files ---- */
 
+/* files_of: one file, or two with a comma. */
 static enum retort_status run_with_teachers(const char *folder, const char *files_of, bool force)
 {
     char weights[1024];
     struct retort_run_result result;
     snprintf(weights, sizeof(weights), "teacher.weights=%s", files_of);
-    const char *const overrides[] = {"teacher.network=", weights};
+    const char *const overrides[] = {
+        "teacher.network=", strchr(files_of, ',') ? "teacher.count=2" : "teacher.count=1", weights};
     const struct retort_run_options options = {.recipe = tiny_recipe(),
                                                .overrides = overrides,
-                                               .override_count = 2,
+                                               .override_count = 3,
                                                .folder = folder,
                                                .force = force};
     TRY(retort_run(&options, &result));
@@ -145,6 +147,29 @@ static void a_teacher_that_knows_nothing_is_refused(void **state)
     assert_non_null(strstr(retort_message(), "teacher-1.safetensors: "));
     assert_non_null(strstr(retort_message(), "chance is 10.00 %"));
     free(teacher);
+}
+
+/* The run's own teacher, on images enough to say so; its file is there, and who insists goes on. */
+static void an_own_teacher_that_learnt_nothing_is_refused(void **state)
+{
+    char path[300];
+    struct retort_run_result result;
+    const char *const overrides[] = {"teacher.train.lr=1e-9", "teacher.count=1", path};
+    struct retort_run_options options = {.recipe = tiny_recipe(),
+                                         .overrides = overrides,
+                                         .override_count = 3,
+                                         .folder = strdup(support_path("learnt-nothing"))};
+    snprintf(path, sizeof(path), "data.path=%s", tiny_folder(30, 500));
+    assert_fails(retort_run(&options, &result), RETORT_INVALID,
+                 "teacher-1: 10.00 % top-1 on fashion-mnist, chance is 10.00 %: it knows nothing");
+    char *teacher = file_join(options.folder, "teacher-1.safetensors");
+    assert_true(file_exists(teacher));
+    options.resume = options.force = true;
+    assert_ok(retort_run(&options, &result));
+    assert_int_equal(result.count, 3);
+    retort_run_release(&result);
+    free(teacher);
+    free((void *)options.folder);
 }
 
 /* A copy of the teacher whose classes are in another order. */
@@ -251,6 +276,7 @@ int main(void)
         cmocka_unit_test(what_is_told_of_held_out_images_is_what_the_file_gives),
         cmocka_unit_test(teachers_from_files_teach_the_same),
         cmocka_unit_test(a_teacher_that_knows_nothing_is_refused),
+        cmocka_unit_test(an_own_teacher_that_learnt_nothing_is_refused),
         cmocka_unit_test(a_teacher_with_other_classes_is_refused),
         cmocka_unit_test(a_teacher_that_does_not_fit_is_refused),
         cmocka_unit_test(a_plan_tells_what_a_run_does_and_writes_nothing),
