@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "interrupt.h"
 #include "retort/data.h"
 
 struct options {
@@ -120,11 +121,46 @@ static int show_info(const struct options *options)
     return EXIT_OK;
 }
 
+/* A bar that is drawn anew when it says something else. */
+enum { BAR_WIDTH = 40 };
+
+static void draw_share(int percent)
+{
+    putc('[', stderr);
+    for (int i = 0; i < BAR_WIDTH; i++)
+        putc(i < percent * BAR_WIDTH / 100 ? '#' : '.', stderr);
+    fprintf(stderr, "] %3d %%", percent);
+}
+
+static bool draw_conversion(void *context, long done, long total)
+{
+    int *shown = context; /* percent; below 0: nothing is drawn */
+    const int percent = (int)(done * 100 / total);
+    if (*shown >= 0 && percent != *shown) {
+        *shown = percent;
+        fputs("\r", stderr);
+        draw_share(percent);
+        fprintf(stderr, ", %ld of %ld images ", done, total);
+    }
+    return !interrupt_asked();
+}
+
 static int convert_set(const struct options *options)
 {
     struct retort_data_info info;
-    if (retort_data_convert(options->spec, &options->data, options->folder, &info) != RETORT_OK)
-        return report_failure();
+    struct retort_data_options data = options->data;
+    int shown = isatty(STDERR_FILENO) ? 0 : -1;
+    data.progress = draw_conversion;
+    data.context = &shown;
+    interrupt_catch();
+    const enum retort_status status =
+        retort_data_convert(options->spec, &data, options->folder, &info);
+    if (shown > 0)
+        putc('\n', stderr);
+    if (status != RETORT_OK) {
+        const int code = report_failure();
+        return status == RETORT_STOPPED ? 128 + interrupt_asked() : code;
+    }
     print_either(options, &info, info_json(&info));
     retort_data_info_release(&info);
     return EXIT_OK;
@@ -179,7 +215,6 @@ struct bar {
 
 static void draw_bar(void *context, const char *file, uint64_t done, uint64_t total)
 {
-    enum { WIDTH = 40 };
     struct bar *bar = context;
     int percent = total ? (int)(done * 100 / total) : (int)(done >> 20);
     if (percent == bar->percent && strncmp(bar->file, file, sizeof(bar->file) - 1) == 0)
@@ -191,10 +226,9 @@ static void draw_bar(void *context, const char *file, uint64_t done, uint64_t to
         fprintf(stderr, "\r%s %.1f MB ", file, megabytes);
         return;
     }
-    fprintf(stderr, "\r%s [", file);
-    for (int i = 0; i < WIDTH; i++)
-        putc(i < percent * WIDTH / 100 ? '#' : '.', stderr);
-    fprintf(stderr, "] %3d %%, %.1f of %.1f MB ", percent, megabytes, (double)total * 1e-6);
+    fprintf(stderr, "\r%s ", file);
+    draw_share(percent);
+    fprintf(stderr, ", %.1f of %.1f MB ", megabytes, (double)total * 1e-6);
 }
 
 static int fetch_set(const struct options *options)

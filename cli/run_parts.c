@@ -3,7 +3,6 @@
 
 #include <argp.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "command.h"
 #include "dry_run.h"
+#include "interrupt.h"
 #include "progress.h"
 #include "retort/repeat.h"
 #include "retort/report.h"
@@ -237,54 +237,17 @@ static int write_report(const struct options *options, const char *folder)
 
 /* ---- stopping ---- */
 
-static volatile sig_atomic_t stop_asked; /* the signal's number */
-
-static int64_t milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* What ends a job tends to signal the process and then its group: that is one wish. Whoever asks
- * again later has lost patience. */
-static void ask_to_stop(int number)
-{
-    enum { SAME_WISH_MS = 1000 };
-    static int64_t first; /* each signal is held back while the other one is here */
-    if (stop_asked && milliseconds() - first > SAME_WISH_MS) {
-        signal(number, SIG_DFL);
-        raise(number);
-    } else if (!stop_asked) {
-        first = milliseconds();
-        stop_asked = number;
-    }
-}
-
-/* The first interrupt ends the run after the step that is going on; one that comes more than a
- * second later kills. The exit code is the shell's for a process that the signal ended: 130 or 143.
- */
-static void catch_interrupts(void)
-{
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaddset(&action.sa_mask, SIGINT);
-    sigaddset(&action.sa_mask, SIGTERM);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 static int on_progress(void *context, const struct retort_progress *event)
 {
     progress_listen(context, event);
-    return stop_asked != 0;
+    return interrupt_asked() != 0;
 }
 
 /* The run did not come to its end. */
 static int report_end(enum retort_status status)
 {
     const int code = report_failure();
-    return status == RETORT_STOPPED && stop_asked ? 128 + stop_asked : code;
+    return status == RETORT_STOPPED && interrupt_asked() ? 128 + interrupt_asked() : code;
 }
 
 /* ---- all of it ---- */
@@ -336,6 +299,6 @@ int run_parts(int argc, char **argv, const char *doc, unsigned parts)
     if (options.dry)
         return dry_run(&options.run, options.repeat, options.json);
     progress_begin(&progress, options.quiet);
-    catch_interrupts();
+    interrupt_catch();
     return options.repeat ? repeat_run(&options) : single_run(&options);
 }

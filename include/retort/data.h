@@ -30,6 +30,10 @@ struct retort_data_options {
     double held_out; /* share of each class that becomes the test set, for folders without one; 0:
                         0.1 */
     bool skip_bad; /* leave out records that cannot be used, and list them; else they are errors */
+    /* retort_data_convert calls it now and then: images that were written, of how many. False stops
+     * it, which is RETORT_STOPPED. NULL: not. */
+    bool (*progress)(void *context, long done, long total);
+    void *context;
 };
 
 struct retort_data_info {
@@ -66,7 +70,9 @@ RETORT_API enum retort_status retort_data_check(const char *data,
                                                 struct retort_data_duplicates *duplicates);
 
 /* Write the set into a new or empty folder, from where it is mapped into memory instead of being
- * loaded: sets may be larger than memory. Open it as "shard:FOLDER". Release info. */
+ * loaded: sets may be larger than memory. Open it as "shard:FOLDER". A conversion that fails or is
+ * stopped leaves nothing; one that is killed leaves files that the next one removes. Release info.
+ */
 RETORT_API enum retort_status retort_data_convert(const char *data,
                                                   const struct retort_data_options *options,
                                                   const char *folder,

@@ -103,8 +103,10 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
 enum retort_status retort_data_convert(const char *data, const struct retort_data_options *options,
                                        const char *folder, struct retort_data_info *info)
 {
-    const struct dataset_options reading = reading_of(options);
+    struct dataset_options reading = reading_of(options);
+    const struct dataset_listener listener = {options->progress, options->context};
     struct dataset dataset;
+    reading.listener = options->progress ? &listener : NULL;
     TRY(dataset_convert(data, &reading, folder, &dataset));
     take_info(&dataset, info);
     return RETORT_OK;

@@ -166,7 +166,7 @@ static enum retort_status read_into(const struct source *source,
                                     struct dataset *dataset)
 {
     struct image_writer writer;
-    image_writer_init(&writer, folder);
+    image_writer_init(&writer, folder, folder ? options->listener : NULL);
     enum retort_status status = source->format->read(source->path, options, &writer, dataset);
     if (status == RETORT_OK)
         status = check_parts(dataset, source->path, &writer.parts[IMAGE_TRAIN].set,
@@ -238,7 +238,7 @@ static enum retort_status copy_whole(const struct source *source,
 {
     struct image_writer writer;
     TRY(read_whole(source, options, dataset));
-    image_writer_init(&writer, folder);
+    image_writer_init(&writer, folder, options->listener);
     writer.keeps_statistics = true;
     enum retort_status status = copy_part(&writer, IMAGE_TRAIN, &dataset->train);
     if (status == RETORT_OK)
@@ -258,11 +258,11 @@ static enum retort_status convert(const struct source *source,
     dataset->name = strdup(source->format->name);
     if (!dataset->name)
         return fail(RETORT_MEMORY, "%s: out of memory", source->path);
-    TRY(shard_make_folder(folder));
+    struct shard_making making;
+    TRY(shard_begin(folder, &making));
     enum retort_status status = source->format->read ? read_into(source, options, folder, dataset)
                                                      : copy_whole(source, options, folder, dataset);
-    if (status != RETORT_OK)
-        shard_abandon(folder);
+    (status == RETORT_OK ? shard_end : shard_abandon)(&making);
     return status;
 }
 

@@ -45,6 +45,12 @@ struct dataset {
     int left_out; /* records that were left out when a shard was made of the set */
 };
 
+/* Hears of a conversion now and then: images that were written, of how many. False stops it. */
+struct dataset_listener {
+    bool (*heard)(void *context, long done, long total);
+    void *context;
+};
+
 struct dataset_options {
     int limit;      /* images per class of the training set, the first ones in file order; 0: all */
     int test_limit; /* the same for the test set */
@@ -56,6 +62,7 @@ struct dataset_options {
                         none; 0: their default */
     bool skip_bad;   /* leave out, and list, records that cannot be used; else they are errors */
     bool verify;     /* hold all pixels of a shard against their checksums, which reads them all */
+    const struct dataset_listener *listener; /* of dataset_convert; NULL: nobody */
 };
 
 struct image_writer;
@@ -90,7 +97,9 @@ enum retort_status dataset_open(const char *specification, const struct dataset_
 void dataset_release(struct dataset *dataset);
 
 /* Write the whole set "name[:path]" as a shard (shard.h) into `folder`, image by image, and open
- * that. Of options, size, held_out and skip_bad count; what was skipped is told by dataset. */
+ * that. Of options, size, held_out, skip_bad and listener count; what was skipped is told by
+ * dataset. What fails or is stopped leaves nothing; what is killed leaves files that the next
+ * attempt removes. */
 enum retort_status dataset_convert(const char *specification, const struct dataset_options *options,
                                    const char *folder, struct dataset *dataset);
 

@@ -16,9 +16,10 @@ static const uint64_t LARGEST_IN_MEMORY = UINT64_C(2) << 30;
 /* Instead of a label. */
 enum { EMPTY = -1, FILLED = -2 };
 
-void image_writer_init(struct image_writer *writer, const char *folder)
+void image_writer_init(struct image_writer *writer, const char *folder,
+                       const struct dataset_listener *listener)
 {
-    *writer = (struct image_writer){.folder = folder};
+    *writer = (struct image_writer){.folder = folder, .listener = listener};
 }
 
 void image_writer_release(struct image_writer *writer)
@@ -67,6 +68,7 @@ enum retort_status image_writer_begin(struct image_writer *writer, enum image_pa
     set->labels = labels;
     for (int i = 0; i < count; i++)
         set->labels[i] = EMPTY;
+    writer->total += count;
     return make_place(writer, part, set);
 }
 
@@ -98,6 +100,16 @@ static enum retort_status read_at(const struct file_writer *file, uint8_t *data,
     return got == (ssize_t)size ? RETORT_OK : fail_file(file, "read again");
 }
 
+static enum retort_status tell(struct image_writer *writer)
+{
+    enum { PERIOD = 16 };
+    const struct dataset_listener *listener = writer->listener;
+    if (!listener || ++writer->done % PERIOD || listener->heard(listener->context, writer->done, writer->total))
+        return RETORT_OK;
+    return fail(RETORT_STOPPED, "stopped after %ld of %ld images; nothing is left of them",
+                writer->done, writer->total);
+}
+
 enum retort_status image_writer_put(struct image_writer *writer, enum image_part part, int place,
                                     const uint8_t *pixels)
 {
@@ -107,6 +119,7 @@ enum retort_status image_writer_put(struct image_writer *writer, enum image_part
     if (part == IMAGE_TRAIN)
         image_sums_add(&writer->sums, pixels, set->channels,
                        (size_t)set->height * (size_t)set->width);
+    TRY(tell(writer));
     if (writer->folder) {
         set->sums[place] = hash_bytes(HASH_START, pixels, size);
         return write_at(&writer->parts[part].file, pixels, size, offset);

@@ -14,6 +14,8 @@ enum image_part { IMAGE_TRAIN, IMAGE_TEST, IMAGE_PARTS };
 
 struct image_writer {
     const char *folder;     /* of a shard; NULL: memory */
+    const struct dataset_listener *listener;
+    long done, total; /* images that were put, places of all parts so far */
     bool keeps_statistics;  /* the data set has mean and std already */
     struct image_sums sums; /* of the training images */
     struct image_writer_part {
@@ -23,8 +25,10 @@ struct image_writer {
     } parts[IMAGE_PARTS];
 };
 
-/* folder: NULL for memory. Release with image_writer_release, also after image_writer_finish. */
-void image_writer_init(struct image_writer *writer, const char *folder);
+/* folder: NULL for memory. listener may be NULL; when it says stop, image_writer_put is
+ * RETORT_STOPPED. Release with image_writer_release, also after image_writer_finish. */
+void image_writer_init(struct image_writer *writer, const char *folder,
+                       const struct dataset_listener *listener);
 void image_writer_release(struct image_writer *writer);
 
 /* Begin a part of `count` places, each (channels, height, width). In memory, more than 2 GiB are an

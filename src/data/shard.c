@@ -38,6 +38,7 @@ enum {
 };
 
 static const char description[] = "shard.json";
+static const char lock_name[] = ".converting";
 static const char format_name[] = "retort.shard";
 const char *const shard_pixels[2] = {"train.pixels", "test.pixels"};
 static const char *const shard_labels[2] = {"train.labels", "test.labels"};
@@ -54,22 +55,8 @@ bool shard_is_there(const char *path)
     return there;
 }
 
-enum retort_status shard_make_folder(const char *folder)
-{
-    TRY(file_make_folder(folder));
-    DIR *opened = opendir(folder);
-    if (!opened)
-        return fail(RETORT_IO, "%s: cannot open: %s", folder, strerror(errno));
-    enum retort_status status = RETORT_OK;
-    for (struct dirent *entry; status == RETORT_OK && (entry = readdir(opened));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            status = fail(RETORT_INVALID, "%s: holds %s, an empty or new folder wanted", folder,
-                          entry->d_name);
-    closedir(opened);
-    return status;
-}
-
-void shard_abandon(const char *folder)
+/* The files that a folder may hold before it is a shard. */
+static void remove_files(const char *folder)
 {
     const char *const names[] = {description,     shard_pixels[0], shard_pixels[1], shard_labels[0],
                                  shard_labels[1], shard_sums[0],   shard_sums[1]};
@@ -78,7 +65,73 @@ void shard_abandon(const char *folder)
         unlinkat(opened, names[i], 0);
     if (opened >= 0)
         close(opened);
-    rmdir(folder);
+}
+
+static enum retort_status check_empty(const char *folder)
+{
+    DIR *opened = opendir(folder);
+    if (!opened)
+        return fail(RETORT_IO, "%s: cannot open: %s", folder, strerror(errno));
+    enum retort_status status = RETORT_OK;
+    for (struct dirent *entry; status == RETORT_OK && (entry = readdir(opened));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+            strcmp(entry->d_name, lock_name))
+            status = fail(RETORT_INVALID, "%s: holds %s, an empty or new folder wanted", folder,
+                          entry->d_name);
+    closedir(opened);
+    return status;
+}
+
+/* Under the lock, whose file was there already: somebody died. */
+static enum retort_status remove_left_overs(const char *folder)
+{
+    if (shard_is_there(folder)) /* between its last file and its end */
+        return RETORT_OK;
+    remove_files(folder);
+    return file_sweep(folder);
+}
+
+enum retort_status shard_begin(const char *folder, struct shard_making *making)
+{
+    struct shard_making made = {.folder = folder, .made = !file_exists(folder)};
+    bool taken = false;
+    char *path = file_join(folder, lock_name);
+    enum retort_status status =
+        path ? file_make_folder(folder) : fail(RETORT_MEMORY, "%s: out of memory", folder);
+    const bool died = status == RETORT_OK && file_exists(path);
+    if (status == RETORT_OK)
+        status = lock_take(path, &made.lock, &taken);
+    if (status == RETORT_OK && !taken)
+        status = fail(RETORT_INVALID, "%s: another process converts a data set into it", folder);
+    if (status == RETORT_OK && died)
+        status = remove_left_overs(folder);
+    if (status == RETORT_OK)
+        status = check_empty(folder);
+    free(path);
+    if (status == RETORT_OK) {
+        *making = made;
+        return status;
+    }
+    lock_release(&made.lock);
+    if (made.made)
+        rmdir(folder);
+    return status;
+}
+
+void shard_end(struct shard_making *making)
+{
+    lock_release(&making->lock);
+    *making = (struct shard_making){0};
+}
+
+void shard_abandon(struct shard_making *making)
+{
+    const char *folder = making->made ? making->folder : NULL;
+    if (making->folder)
+        remove_files(making->folder);
+    shard_end(making);
+    if (folder)
+        rmdir(folder);
 }
 
 /* ---- checksums ---- */

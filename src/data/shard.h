@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "base/lock.h"
 #include "data/dataset.h"
 
 extern const char *const shard_pixels[2]; /* names of files, by enum image_part */
@@ -16,10 +17,20 @@ extern const char *const shard_pixels[2]; /* names of files, by enum image_part 
 /* Whether a folder holds a shard. */
 bool shard_is_there(const char *path);
 
-/* Refuse a folder that cannot become a shard: one that is there and not empty. Makes it. */
-enum retort_status shard_make_folder(const char *folder);
-/* Remove what a shard that failed has left. */
-void shard_abandon(const char *folder);
+/* A folder that becomes a shard. */
+struct shard_making {
+    const char *folder; /* borrowed */
+    bool made;          /* it was not there before */
+    struct lock lock;
+};
+
+/* Make the folder, or take one that is empty or holds what a conversion left that was killed, which
+ * is removed. Any other is refused, and so is one that another process works in. */
+enum retort_status shard_begin(const char *folder, struct shard_making *making);
+/* It is done. Accepts a zeroed struct. */
+void shard_end(struct shard_making *making);
+/* It failed: remove what it has left. Accepts a zeroed struct. */
+void shard_abandon(struct shard_making *making);
 
 /* Write the labels, the sums and, last, shard.json. The sets need sums. */
 enum retort_status shard_describe(const char *folder, const struct dataset *dataset,

@@ -78,12 +78,13 @@ expect 0 'were left out when it was converted' train "$folder/r.yaml" --out "$fo
 grep -q '"skipped": 1' "$folder/run2/run.json" || fail "run.json: $(cat "$folder/run2/run.json")"
 
 # Folders of images
-mkdir -p "$folder/images/cat"
+mkdir -p "$folder/images/cat" "$folder/images/dog"
 expect 1 '0 classes found' data info "folder:$folder/images"
 echo text >"$folder/images/cat/1.JPG"
 echo text >"$folder/images/cat/2.png"
+cp "$folder/images/cat"/* "$folder/images/dog"
 expect 1 "neither's first bytes found, a JPEG or PNG image wanted" data info "folder:$folder/images"
-expect 1 'no training images are left' data check "folder:$folder/images"
+expect 1 'no class is left, at least 2 wanted' data check "folder:$folder/images"
 expect 1 'held_out: 0.2 found, but fashion-mnist has test images of its own' data info "$data" --held-out 0.2
 expect 1 'have a size of their own' data info "$data" --size 48
 

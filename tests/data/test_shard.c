@@ -336,6 +336,61 @@ static void folders_with_something_in_them_are_left_alone(void **state)
     assert_true(file_exists(support_path("full/mine.txt")));
 }
 
+/* As a conversion that was killed leaves it; without its mark the same files are somebody's own. */
+static void what_a_killed_conversion_left_is_removed(void **state)
+{
+    static const char *const left[] = {"test.pixels.123.tmp", "train.pixels", "train.labels"};
+    const struct dataset_options options = {.size = SIDE};
+    const char *source = make_folder(false), *made = support_path("killed");
+    char path[300];
+    struct dataset dataset;
+    assert_ok(file_make_folder(made));
+    for (int i = 0; i < 3; i++)
+        write_text(made, left[i], "half");
+    assert_fails(dataset_convert(specify("folder", source), &options, made, &dataset),
+                 RETORT_INVALID, "an empty or new folder wanted");
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", made, left[i]);
+        assert_true(file_exists(path));
+    }
+    write_text(made, ".converting", "");
+    assert_ok(dataset_convert(specify("folder", source), &options, made, &dataset));
+    dataset_release(&dataset);
+    snprintf(path, sizeof(path), "%s/%s", made, left[0]);
+    assert_false(file_exists(path));
+    assert_false(file_exists(support_path("killed/.converting")));
+}
+
+static bool stop_in_the_middle(void *context, long done, long total)
+{
+    long *heard = context;
+    assert_true(done > *heard && done <= total);
+    *heard = done;
+    return done < total / 2;
+}
+
+/* A folder that the user had made stays, empty. */
+static void a_conversion_that_is_stopped_leaves_nothing(void **state)
+{
+    const char *source = make_folder(false);
+    for (int there = 0; there < 2; there++) {
+        long heard = 0;
+        const struct dataset_listener listener = {stop_in_the_middle, &heard};
+        const struct dataset_options options = {.size = SIDE, .listener = &listener},
+                                     again = {.size = SIDE};
+        const char *made = support_path(there ? "stopped-there" : "stopped");
+        struct dataset dataset;
+        if (there)
+            assert_ok(file_make_folder(made));
+        assert_fails(dataset_convert(specify("folder", source), &options, made, &dataset),
+                     RETORT_STOPPED, "images; nothing is left of them");
+        assert_true(heard > 0);
+        assert_true(file_exists(made) == there);
+        assert_ok(dataset_convert(specify("folder", source), &again, made, &dataset));
+        dataset_release(&dataset);
+    }
+}
+
 static void a_full_disk_leaves_nothing(void **state)
 {
     const struct dataset_options options = {.size = SIDE};
@@ -429,7 +484,7 @@ static void places_beyond_4_gib_are_written_and_read(void **state)
     assert_ok(dataset_make_classes(&described, 2));
     assert_ok(dataset_name_class(&described, 0, "a", 1));
     assert_ok(dataset_name_class(&described, 1, "b", 1));
-    image_writer_init(&writer, made);
+    image_writer_init(&writer, made, NULL);
     assert_ok(image_writer_begin(&writer, IMAGE_TRAIN, IMAGES, 3, 64, 64));
     assert_ok(image_writer_begin(&writer, IMAGE_TEST, 1, 3, 64, 64));
     for (int i = 0; i < IMAGES; i++)
@@ -520,6 +575,8 @@ int main(void)
         cmocka_unit_test(a_damaged_byte_is_found_and_named),
         cmocka_unit_test(a_shard_knows_what_was_held_out_and_left_out),
         cmocka_unit_test(folders_with_something_in_them_are_left_alone),
+        cmocka_unit_test(what_a_killed_conversion_left_is_removed),
+        cmocka_unit_test(a_conversion_that_is_stopped_leaves_nothing),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(a_large_set_is_never_in_memory_as_a_whole),
         cmocka_unit_test(places_beyond_4_gib_are_written_and_read),
