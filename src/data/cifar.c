@@ -1,10 +1,10 @@
 /* cifar.c - CIFAR-10 and CIFAR-100 in the official binary layout, a folder or an archive.
  *
  * A record (https://www.cs.toronto.edu/~kriz/cifar.html) is one label byte, or for CIFAR-100 the
- * coarse and then the fine label, and 3,072 bytes: 32x32 red, green, blue. There is no header, so
- * how many images were meant is not written anywhere: files must hold whole records, the training
- * files of a set equally many, and no file more than the official one; subsets that keep to this
- * are read. */
+ * coarse and then the fine label, and 3,072 bytes: 32x32 red, green, blue. There is no header, so a
+ * file that was cut between two records could be taken for a whole one: files must hold as many as
+ * the official ones. Subsets, of equally many whole records in all training files, are read where
+ * bad records may be left out. */
 #include "data/bundle.h"
 #include "data/fetch.h"
 #include "data/format.h"
@@ -28,7 +28,7 @@ struct label_byte {
 
 struct cifar_layout {
     const char *train[TRAIN_FILES], *test, *names;
-    int train_files, train_count;    /* images in each of them at most */
+    int train_files, train_count;    /* images in each of them */
     int label_bytes;                 /* of a record */
     const struct label_byte *labels; /* in their order; the last one is the class */
 };
@@ -97,6 +97,18 @@ static enum retort_status decode_records(struct decoding *decoding,
     return RETORT_OK;
 }
 
+/* What is missing is missing at the end. */
+static enum retort_status check_count(const struct decoding *decoding,
+                                      const struct bundle_member *file, int wanted)
+{
+    const size_t found = file->bytes.size / record_size(decoding->layout);
+    return found == (size_t)wanted
+               ? RETORT_OK
+               : dataset_skip(decoding->dataset, decoding->options,
+                              fail(RETORT_FORMAT, "%s: %zu records found, %d wanted", file->where,
+                                   found, wanted));
+}
+
 /* Join files of equally many records into one set. */
 static enum retort_status decode_set(struct decoding *decoding, const struct bundle_member *files,
                                      int file_count)
@@ -152,6 +164,8 @@ static enum retort_status open_cifar(const char *path, const struct cifar_layout
     TRY_DONE(decode_set(&decoding, files, train));
     decoding.set = &dataset->test;
     TRY_DONE(decode_set(&decoding, &files[test], 1));
+    for (int i = 0; i <= test; i++)
+        TRY_DONE(check_count(&decoding, &files[i], i < test ? layout->train_count : TEST_COUNT));
     TRY_DONE(decode_names(&files[names], class_count(layout), dataset));
     image_set_measure(&dataset->train, dataset->mean, dataset->std);
 done:

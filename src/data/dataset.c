@@ -199,6 +199,17 @@ static enum retort_status select_images(const struct dataset_options *options,
     return image_set_limit(&dataset->test, dataset->classes, options->test_limit);
 }
 
+/* Why too little is left of a set: what was left out is told with the failure. */
+static enum retort_status blame_skipped(const struct dataset *dataset, enum retort_status status)
+{
+    char sentence[512];
+    if (status != RETORT_FORMAT || dataset->skipped.count == 0)
+        return status;
+    snprintf(sentence, sizeof(sentence), "%s", retort_message());
+    return fail(status, "%s (%d left out before, the first: %s)", sentence, dataset->skipped.count,
+                dataset->skipped.sentences[0]);
+}
+
 enum retort_status dataset_open(const char *specification, const struct dataset_options *options,
                                 struct dataset *dataset)
 {
@@ -212,6 +223,7 @@ enum retort_status dataset_open(const char *specification, const struct dataset_
     *dataset = made;
     made = (struct dataset){0};
 done:
+    status = blame_skipped(&made, status);
     free(source.path);
     dataset_release(&made);
     return status;
@@ -274,7 +286,9 @@ enum retort_status dataset_convert(const char *specification, const struct datas
     enum retort_status status;
     TRY(find_source(specification, &source));
     TRY_DONE(check_options(options, source.format));
-    TRY_DONE(convert(&source, options, folder, &read));
+    status = blame_skipped(&read, convert(&source, options, folder, &read));
+    if (status != RETORT_OK)
+        goto done;
     TRY_DONE(shard_open(folder, &made));
     made.skipped = read.skipped; /* whose sentences say more than the number in the shard */
     made.left_out = 0;

@@ -104,7 +104,8 @@ static enum retort_status tell(struct image_writer *writer)
 {
     enum { PERIOD = 16 };
     const struct dataset_listener *listener = writer->listener;
-    if (!listener || ++writer->done % PERIOD || listener->heard(listener->context, writer->done, writer->total))
+    if (!listener || ++writer->done % PERIOD ||
+        listener->heard(listener->context, writer->done, writer->total))
         return RETORT_OK;
     return fail(RETORT_STOPPED, "stopped after %ld of %ld images; nothing is left of them",
                 writer->done, writer->total);

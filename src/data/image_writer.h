@@ -13,9 +13,9 @@
 enum image_part { IMAGE_TRAIN, IMAGE_TEST, IMAGE_PARTS };
 
 struct image_writer {
-    const char *folder;     /* of a shard; NULL: memory */
+    const char *folder; /* of a shard; NULL: memory */
     const struct dataset_listener *listener;
-    long done, total; /* images that were put, places of all parts so far */
+    long done, total;       /* images that were put, places of all parts so far */
     bool keeps_statistics;  /* the data set has mean and std already */
     struct image_sums sums; /* of the training images */
     struct image_writer_part {

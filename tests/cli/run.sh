@@ -174,7 +174,7 @@ epochs_of() {
 for recipe in "$recipes"/*.yaml "$recipes"/*/*.yaml; do
     set --
     if grep -qE 'set: (cifar100|imagenet64)' "$recipe"; then
-        set -- "$@" --set data.set=cifar100 --set data.path=cifar --set teacher.train.batch=4 --set student.train.batch=4
+        set -- "$@" --set data.set=cifar100 --set data.path=cifar --set data.skip_bad=true --set teacher.train.batch=4 --set student.train.batch=4
     fi
     plan "$recipe" "$@" || continue
     for text in 'name: ' 'student: ' '  tap ' ' MACs' 'training takes about'; do

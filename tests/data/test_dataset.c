@@ -303,6 +303,14 @@ static void check_cifar(const struct files *files, const struct dataset *dataset
                         labels == 1 ? "class 09" : "class 99");
 }
 
+/* Sentences about files of fewer records than the official ones, as these here are. */
+static int short_files(enum kind kind)
+{
+    return kind == CIFAR10 ? 6 : kind == CIFAR100 ? 2 : 0;
+}
+
+static const struct dataset_options skip_bad = {.skip_bad = true};
+
 static void every_format_is_read_from_every_container(void **state)
 {
     for (int kind = 0; kind < KINDS; kind++)
@@ -312,7 +320,9 @@ static void every_format_is_read_from_every_container(void **state)
             int number = next_number();
             formats[kind].make(&files);
             write_files(&files, container, number);
-            assert_ok(open_at(formats[kind].name, place(container, NULL, number), NULL, &dataset));
+            assert_ok(
+                open_at(formats[kind].name, place(container, NULL, number), &skip_bad, &dataset));
+            assert_int_equal(dataset.skipped.count, short_files(kind));
             assert_string_equal(dataset.name, formats[kind].name);
             if (kind < CIFAR10)
                 check_idx(&files, &dataset, kind);
@@ -340,7 +350,6 @@ static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **st
         {CIFAR10, 2, 4 * 3073, 10, "data_batch_3.bin: record 4 at byte 12292: label 10", 16},
         {CIFAR100, 0, 3 * 3074, 20, "train.bin: record 3 at byte 9222: coarse label 20", 3},
     };
-    const struct dataset_options options = {.skip_bad = true};
     for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
         struct files files = {0};
         struct dataset whole, left;
@@ -350,12 +359,12 @@ static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **st
         write_files(&files, FOLDER, number);
         char path[256];
         snprintf(path, sizeof(path), "%s", place(FOLDER, NULL, number));
-        assert_ok(open_at(format, path, NULL, &whole));
+        assert_ok(open_at(format, path, &skip_bad, &whole));
         files.member[rows[row].file].data[rows[row].at] = rows[row].value;
         write_files(&files, FOLDER, number);
         assert_fails(open_at(format, path, NULL, &left), RETORT_FORMAT, rows[row].sentence);
-        assert_ok(open_at(format, path, &options, &left));
-        assert_int_equal(left.skipped.count, 1);
+        assert_ok(open_at(format, path, &skip_bad, &left));
+        assert_int_equal(left.skipped.count, 1 + short_files(rows[row].kind));
         assert_non_null(strstr(left.skipped.sentences[0], rows[row].sentence));
         assert_int_equal(left.train.count, whole.train.count - 1);
         assert_int_equal(left.test.count, whole.test.count);
@@ -372,6 +381,24 @@ static void bad_records_are_left_out_and_listed_when_that_is_asked_for(void **st
     }
 }
 
+/* Nothing in a file says how many records it should have; the official number does. */
+static void a_file_cut_between_records_is_refused(void **state)
+{
+    static const char *const sentences[] = {"data_batch_1.bin: 6 records found, 10000 wanted",
+                                            "train.bin: 104 records found, 50000 wanted"};
+    for (int i = 0; i < 2; i++) {
+        const enum kind kind = i ? CIFAR100 : CIFAR10;
+        struct files files = {0};
+        struct dataset dataset;
+        int number = next_number();
+        formats[kind].make(&files);
+        write_files(&files, FOLDER, number);
+        assert_fails(open_at(formats[kind].name, place(FOLDER, NULL, number), NULL, &dataset),
+                     RETORT_FORMAT, sentences[i]);
+        release_files(&files);
+    }
+}
+
 static void a_class_without_images_is_refused(void **state)
 {
     static const struct {
@@ -383,8 +410,8 @@ static void a_class_without_images_is_refused(void **state)
     } rows[] = {
         {BALANCED, 1, 8 + 17, 1, "class \"4\": no training images found"},
         {BALANCED, 3, 8 + 17, 1, "class \"4\": no test images found"},
-        {CIFAR100, 0, 7 * 3074 + 1, 0, "class \"class 92\": no training images found"},
-        {CIFAR100, 1, 7 * 3074 + 1, 0, "class \"class 92\": no test images found"},
+        {CIFAR100, 0, 7 * 3074 + 1, 0, "class \"class 92\": no training images are left"},
+        {CIFAR100, 1, 7 * 3074 + 1, 0, "class \"class 92\": no test images are left"},
         {CIFAR100, 0, 7 * 3074, 20, "class \"class 92\": no training images are left"},
     };
     const struct dataset_options options = {.skip_bad = true};
@@ -740,7 +767,7 @@ static void entry_names_are_not_trusted(void **state)
         write_named(archive, "set/%s", &files.member[2]);
         end_archive(archive);
         struct dataset dataset = {0};
-        enum retort_status status = open_at("cifar100", path, NULL, &dataset);
+        enum retort_status status = open_at("cifar100", path, &skip_bad, &dataset);
         if (naming->pieces[0])
             check_message(status, RETORT_FORMAT, naming->pieces, (int)row);
         else
@@ -940,6 +967,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_is_read_from_every_container),
         cmocka_unit_test(bad_records_are_left_out_and_listed_when_that_is_asked_for),
+        cmocka_unit_test(a_file_cut_between_records_is_refused),
         cmocka_unit_test(a_class_without_images_is_refused),
         cmocka_unit_test(a_limit_keeps_the_first_images_of_each_class),
         cmocka_unit_test(mean_and_std_are_those_of_the_unpadded_training_set),
