@@ -4,7 +4,7 @@
 set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config \
-    libdnnl-dev libjansson-dev libarchive-dev libjpeg62-turbo-dev libpng-dev \
+    libdnnl-dev libjansson-dev libarchive-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev \
     libcurl4-openssl-dev nettle-dev libcyaml-dev libyaml-dev libcmocka-dev \
     libprotobuf-c-dev protobuf-c-compiler \
     libjs-chart.js \

@@ -1,4 +1,7 @@
-/* status.c - the failure sentence of each thread. */
+/* status.c - the failure sentence of each thread.
+ *
+ * Names in sentences may come from archives and files of anybody: control characters, which a
+ * terminal would obey, become question marks. */
 #include "base/status.h"
 
 #include <stdarg.h>
@@ -6,6 +9,13 @@
 #include <string.h>
 
 static _Thread_local char message[1024];
+
+static void clean(char *sentence)
+{
+    for (; *sentence; sentence++)
+        if ((unsigned char)*sentence < ' ' || *sentence == 0x7f)
+            *sentence = '?';
+}
 
 const char *retort_message(void)
 {
@@ -20,6 +30,7 @@ void status_record(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
+    clean(sentence);
     memcpy(message, sentence, sizeof(message));
 }
 
@@ -30,6 +41,7 @@ enum retort_status fail_in(enum retort_status status, const char *format, ...)
     va_start(arguments, format);
     int length = vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
+    clean(sentence);
     if (length >= 0 && (size_t)length + 2 < sizeof(sentence)) {
         memcpy(sentence + length, ": ", 2);
         size_t room = sizeof(sentence) - (size_t)length - 3;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/format.h"
 #include "data/stream.h"
 #include "data/tar.h"
 
@@ -66,7 +67,7 @@ static void append_name(char *text, size_t size, const char *name)
 }
 
 static enum retort_status check_complete(const char *path, const struct bundle_member *members,
-                                         int count, const char *remark)
+                                         int count)
 {
     char missing[300] = "", wanted[300] = "";
     for (int i = 0; i < count; i++) {
@@ -77,7 +78,7 @@ static enum retort_status check_complete(const char *path, const struct bundle_m
             return fail(RETORT_FORMAT, "%s: empty file", members[i].where);
     }
     if (missing[0])
-        return fail(RETORT_FORMAT, "%s: %s not found; wanted: %s%s", path, missing, wanted, remark);
+        return fail(RETORT_FORMAT, "%s: %s not found; wanted: %s", path, missing, wanted);
     return RETORT_OK;
 }
 
@@ -109,8 +110,16 @@ static enum retort_status read_folder(const char *path, struct bundle_member *me
 {
     for (int i = 0; i < count; i++)
         TRY(read_from_folder(path, &members[i]));
-    return check_complete(path, members, count, "");
+    return check_complete(path, members, count);
 }
+
+struct reading {
+    const char *path;
+    struct bundle_member *members;
+    int count;
+    const struct dataset_options *options;
+    struct dataset *dataset; /* for what is skipped */
+};
 
 /* The base name of an entry in the archive's root or in a folder there; NULL for any other. */
 static const char *entry_name(const char *path)
@@ -141,14 +150,19 @@ static enum retort_status read_entry(struct tar *tar, const struct tar_entry *en
     return tar_read(tar, entry->size, &member->bytes);
 }
 
-static enum retort_status sweep(const char *path, struct tar *tar, struct bundle_member *members,
-                                int count)
+static enum retort_status sweep(const struct reading *reading, struct tar *tar)
 {
+    const char *path = reading->path;
+    struct bundle_member *members = reading->members;
+    const int count = reading->count;
     struct tar_entry entry;
-    int refused = 0;
     enum retort_status status;
     while ((status = tar_next(tar, &entry)) == RETORT_OK && entry.kind != TAR_END) {
-        refused += entry.kind == TAR_REFUSED;
+        if (entry.kind == TAR_REFUSED)
+            TRY(dataset_skip(reading->dataset, reading->options,
+                             fail(RETORT_FORMAT,
+                                  "%s: %s: a name that points out of the archive found", path,
+                                  entry.name)));
         struct bundle_member *member = find_member(&entry, members, count);
         if (!member)
             continue;
@@ -159,33 +173,31 @@ static enum retort_status sweep(const char *path, struct tar *tar, struct bundle
     }
     if (status != RETORT_OK)
         return fail_in(status, "%s", path);
-    char remark[80] = "";
-    if (refused)
-        snprintf(remark, sizeof(remark), "; passed over: %d with an absolute name or \"..\"",
-                 refused);
-    return check_complete(path, members, count, remark);
+    return check_complete(path, members, count);
 }
 
-static enum retort_status read_archive(const char *path, struct bundle_member *members, int count)
+static enum retort_status read_archive(const struct reading *reading)
 {
     struct tar *tar = NULL;
     uint64_t limit = SLACK;
-    for (int i = 0; i < count; i++)
-        limit += members[i].limit;
-    enum retort_status status = tar_open(path, limit, &tar);
+    for (int i = 0; i < reading->count; i++)
+        limit += reading->members[i].limit;
+    enum retort_status status = tar_open(reading->path, limit, &tar);
     if (status != RETORT_OK)
-        return fail_in(status, "%s", path);
-    status = sweep(path, tar, members, count);
+        return fail_in(status, "%s", reading->path);
+    status = sweep(reading, tar);
     tar_close(tar);
     return status;
 }
 
-enum retort_status bundle_read(const char *path, struct bundle_member *members, int count)
+enum retort_status bundle_read(const char *path, struct bundle_member *members, int count,
+                               const struct dataset_options *options, struct dataset *dataset)
 {
+    const struct reading reading = {path, members, count, options, dataset};
     for (int i = 0; i < count; i++)
         members[i].bytes = (struct file_bytes){0};
-    enum retort_status status = file_is_folder(path) ? read_folder(path, members, count)
-                                                     : read_archive(path, members, count);
+    enum retort_status status =
+        file_is_folder(path) ? read_folder(path, members, count) : read_archive(&reading);
     if (status != RETORT_OK)
         bundle_release(members, count);
     return status;

@@ -159,14 +159,14 @@ static enum retort_status open_cifar(const char *path, const struct cifar_layout
     files[names].limit = (size_t)class_count(layout) * NAME_BYTES;
 
     enum retort_status status;
-    TRY(bundle_read(path, files, count));
+    TRY(bundle_read(path, files, count, options, dataset));
     struct decoding decoding = {layout, options, dataset, &dataset->train};
     TRY_DONE(decode_set(&decoding, files, train));
     decoding.set = &dataset->test;
     TRY_DONE(decode_set(&decoding, &files[test], 1));
+    TRY_DONE(decode_names(&files[names], class_count(layout), dataset));
     for (int i = 0; i <= test; i++)
         TRY_DONE(check_count(&decoding, &files[i], i < test ? layout->train_count : TEST_COUNT));
-    TRY_DONE(decode_names(&files[names], class_count(layout), dataset));
     image_set_measure(&dataset->train, dataset->mean, dataset->std);
 done:
     bundle_release(files, count);

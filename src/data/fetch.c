@@ -178,6 +178,25 @@ static enum retort_status fail_transfer(struct fetching *fetching, CURLcode code
                 sentence[0] ? sentence : curl_easy_strerror(code));
 }
 
+/* The server has given all it has, and said how much that is. */
+static bool is_all(const struct fetching *fetching)
+{
+    curl_off_t length = -1;
+    curl_easy_getinfo(fetching->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length >= 0;
+}
+
+static enum retort_status fail_short(struct fetching *fetching)
+{
+    const uint64_t done = fetching->done, wanted = fetching->file->bytes;
+    if (!is_all(fetching))
+        return fail(RETORT_IO, "%s: ended after %llu of %llu bytes; the same command goes on there",
+                    fetching->url, (unsigned long long)done, (unsigned long long)wanted);
+    TRY(start_over(fetching));
+    return fail(RETORT_FORMAT, "%s: %llu bytes found, %llu wanted: not the file that was published",
+                fetching->url, (unsigned long long)done, (unsigned long long)wanted);
+}
+
 static enum retort_status load(struct fetching *fetching)
 {
     char sentence[CURL_ERROR_SIZE];
@@ -190,18 +209,14 @@ static enum retort_status load(struct fetching *fetching)
     }
     if (code != CURLE_OK)
         return fail_transfer(fetching, code, sentence);
-    if (fetching->file->bytes > fetching->done)
-        return fail(RETORT_IO, "%s: ended after %llu of %llu bytes; the same command goes on there",
-                    fetching->url, (unsigned long long)fetching->done,
-                    (unsigned long long)fetching->file->bytes);
-    return RETORT_OK;
+    return fetching->file->bytes > fetching->done ? fail_short(fetching) : RETORT_OK;
 }
 
 /* ---- the file ---- */
 
 static enum retort_status open_part(struct fetching *fetching)
 {
-    struct stat info;
+    struct stat info, named;
     fetching->descriptor = open(fetching->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fetching->descriptor < 0 || fstat(fetching->descriptor, &info))
         return fail(RETORT_IO, "%s: cannot open: %s", fetching->part, strerror(errno));
@@ -209,6 +224,9 @@ static enum retort_status open_part(struct fetching *fetching)
         return fail(RETORT_IO, "%s: not a regular file", fetching->part);
     if (flock(fetching->descriptor, LOCK_EX | LOCK_NB))
         return fail(RETORT_IO, "%s: another process writes it", fetching->part);
+    /* Who held the lock may have given the file its final name: this is another one then. */
+    if (stat(fetching->part, &named) || named.st_ino != info.st_ino || named.st_dev != info.st_dev)
+        return fail(RETORT_IO, "%s: another process has just written it", fetching->part);
     fetching->start = fetching->done = (uint64_t)info.st_size;
     if (fetching->file->bytes > 0 && fetching->start > fetching->file->bytes)
         return start_over(fetching);
@@ -220,6 +238,12 @@ static enum retort_status open_part(struct fetching *fetching)
 static enum retort_status finish(struct fetching *fetching)
 {
     enum retort_status status = verify(fetching->file, fetching->part);
+    if (status == RETORT_FORMAT && fetching->start > 0) {
+        /* The first bytes are from an earlier call: the file may have changed in between. */
+        TRY(start_over(fetching));
+        TRY(load(fetching));
+        status = verify(fetching->file, fetching->part);
+    }
     if (status == RETORT_FORMAT)
         unlink(fetching->part);
     if (status != RETORT_OK)

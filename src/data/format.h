@@ -16,6 +16,9 @@
     FORMAT(emnist_letters)                                                                         \
     FORMAT(emnist_digits)                                                                          \
     FORMAT(emnist_balanced)                                                                        \
+    FORMAT(emnist_byclass)                                                                         \
+    FORMAT(emnist_bymerge)                                                                         \
+    FORMAT(emnist_mnist)                                                                           \
     FORMAT(cifar10)                                                                                \
     FORMAT(cifar100)                                                                               \
     FORMAT(imagenet64)                                                                             \

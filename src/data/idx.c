@@ -137,7 +137,7 @@ static enum retort_status open_idx(const char *path, const struct idx_layout *la
             i % 2 ? HEADER(LABEL_RANK) + count : HEADER(IMAGE_RANK) + count * SIDE * SIDE;
     }
     enum retort_status status;
-    TRY(bundle_read(path, files, FILES));
+    TRY(bundle_read(path, files, FILES, options, dataset));
     TRY_DONE(decode_set(layout, &files[0], options, dataset, &dataset->train));
     TRY_DONE(decode_set(layout, &files[2], options, dataset, &dataset->test));
     image_set_measure(&dataset->train, dataset->mean, dataset->std);
@@ -207,21 +207,46 @@ static const struct idx_layout layout_emnist_balanced = {
     .transposed = true,
     .letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"};
 
+static const struct idx_layout layout_emnist_byclass = {
+    .files = EMNIST_FILES("byclass"),
+    .train_count = 697932,
+    .test_count = 116323,
+    .classes = 62,
+    .transposed = true,
+    .letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"};
+static const struct idx_layout layout_emnist_bymerge = {
+    .files = EMNIST_FILES("bymerge"),
+    .train_count = 697932,
+    .test_count = 116323,
+    .classes = 47,
+    .transposed = true,
+    .letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"};
+static const struct idx_layout layout_emnist_mnist = {.files = EMNIST_FILES("mnist"),
+                                                      .train_count = 60000,
+                                                      .test_count = 10000,
+                                                      .classes = 10,
+                                                      .transposed = true,
+                                                      .letters = "0123456789"};
+
 IDX_OPEN(fashion_mnist)
 IDX_OPEN(mnist)
 IDX_OPEN(kmnist)
 IDX_OPEN(emnist_letters)
 IDX_OPEN(emnist_digits)
 IDX_OPEN(emnist_balanced)
+IDX_OPEN(emnist_byclass)
+IDX_OPEN(emnist_bymerge)
+IDX_OPEN(emnist_mnist)
 
-/* Address and MD5 as https://github.com/zalandoresearch/fashion-mnist publishes them. */
+/* Address and MD5 as https://github.com/zalandoresearch/fashion-mnist publishes them; sizes as the
+ * server tells them. */
 static const struct fetch_source source_fashion_mnist = {
     .address = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     .folder = "data/fashion-mnist",
-    .files = {{"train-images-idx3-ubyte.gz", 0, "8d4fb7e6c68d591d4c3dfef9ec88bf0d", NULL},
-              {"train-labels-idx1-ubyte.gz", 0, "25c81989df183df01b3e8a0aad5dffbe", NULL},
-              {"t10k-images-idx3-ubyte.gz", 0, "bef4ecab320f06d8554ea6380940ec79", NULL},
-              {"t10k-labels-idx1-ubyte.gz", 0, "bb300cfdad3c16e7a12a480ee83cd310", NULL}},
+    .files = {{"train-images-idx3-ubyte.gz", 26421880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d", NULL},
+              {"train-labels-idx1-ubyte.gz", 29515, "25c81989df183df01b3e8a0aad5dffbe", NULL},
+              {"t10k-images-idx3-ubyte.gz", 4422102, "bef4ecab320f06d8554ea6380940ec79", NULL},
+              {"t10k-labels-idx1-ubyte.gz", 5148, "bb300cfdad3c16e7a12a480ee83cd310", NULL}},
 };
 
 const struct dataset_format dataset_fashion_mnist = {
@@ -261,4 +286,22 @@ const struct dataset_format dataset_emnist_balanced = {
     .name = "emnist-balanced",
     .help = "digits and letters, 47 classes, 112,800 + 18,800 grey images of 28x28, IDX files",
     .open = open_emnist_balanced,
+};
+
+const struct dataset_format dataset_emnist_byclass = {
+    .name = "emnist-byclass",
+    .help = "digits and letters, 62 classes, 697,932 + 116,323 grey images of 28x28, IDX files",
+    .open = open_emnist_byclass,
+};
+
+const struct dataset_format dataset_emnist_bymerge = {
+    .name = "emnist-bymerge",
+    .help = "digits and letters, 47 classes, 697,932 + 116,323 grey images of 28x28, IDX files",
+    .open = open_emnist_bymerge,
+};
+
+const struct dataset_format dataset_emnist_mnist = {
+    .name = "emnist-mnist",
+    .help = "handwritten digits, 10 classes, 60,000 + 10,000 grey images of 28x28, IDX files",
+    .open = open_emnist_mnist,
 };

@@ -9,17 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/status.h"
+#include "data/gzip.h"
 
 struct archive;
 
 struct stream {
-    struct archive *raw;
     int descriptor;
-    bool gzip;
-    uint64_t size, limit; /* bytes handed out; at most */
-    uint32_t checksum;    /* CRC-32 of these, for gzip */
-    uint32_t table[256];
+    struct archive *raw; /* plain and xz, else NULL */
+    struct gzip *gzip;
+    uint64_t size, limit;      /* bytes handed out; at most */
     enum retort_status status; /* of stream_read: the first failure stays */
 };
 

@@ -18,7 +18,7 @@
 #include "data/dataset.h"
 #include "data/image_set.h"
 
-enum { FILES = 7, IDX_TRAIN = 50, IDX_TEST = 60, CIFAR10_BATCH = 6, CIFAR100_TRAIN = 104 };
+enum { FILES = 7, IDX_TRAIN = 62, IDX_TEST = 63, CIFAR10_BATCH = 6, CIFAR100_TRAIN = 104 };
 enum { CIFAR10_TEST = 10, CIFAR100_TEST = 102, IDX_PIXELS = 28 * 28, CIFAR_PIXELS = 3 * 32 * 32 };
 
 struct member {
@@ -95,6 +95,21 @@ static void make_balanced(struct files *files)
     make_idx_of(files, "emnist-balanced-", "test", 47, 0);
 }
 
+static void make_byclass(struct files *files)
+{
+    make_idx_of(files, "emnist-byclass-", "test", 62, 0);
+}
+
+static void make_bymerge(struct files *files)
+{
+    make_idx_of(files, "emnist-bymerge-", "test", 47, 0);
+}
+
+static void make_emnist_mnist(struct files *files)
+{
+    make_idx_of(files, "emnist-mnist-", "test", 10, 0);
+}
+
 static void make_names(struct files *files, const char *name, int classes)
 {
     char *text = (char *)add_file(files, name, 0, 9, 0, (size_t)classes);
@@ -151,10 +166,26 @@ static const struct format {
     {"emnist-letters", make_letters, "a"},
     {"emnist-digits", make_digits, "0"},
     {"emnist-balanced", make_balanced, "0"},
+    {"emnist-byclass", make_byclass, "0"},
+    {"emnist-bymerge", make_bymerge, "0"},
+    {"emnist-mnist", make_emnist_mnist, "0"},
     {"cifar10", make_cifar10, "class 00"},
     {"cifar100", make_cifar100, "class 00"},
 };
-enum kind { MNIST, FASHION_MNIST, KMNIST, LETTERS, DIGITS, BALANCED, CIFAR10, CIFAR100, KINDS };
+enum kind {
+    MNIST,
+    FASHION_MNIST,
+    KMNIST,
+    LETTERS,
+    DIGITS,
+    BALANCED,
+    BYCLASS,
+    BYMERGE,
+    EMNIST_MNIST,
+    CIFAR10,
+    CIFAR100,
+    KINDS
+};
 
 /* Formats of other files, which have tests of their own. */
 enum { ELSEWHERE = 6 };
@@ -256,7 +287,10 @@ static void check_idx(const struct files *files, const struct dataset *dataset, 
 {
     bool transposed = kind >= LETTERS;
     int first_label = kind == LETTERS;
-    assert_int_equal(dataset->classes, kind == LETTERS ? 26 : kind == BALANCED ? 47 : 10);
+    assert_int_equal(dataset->classes, kind == LETTERS                       ? 26
+                                       : kind == BALANCED || kind == BYMERGE ? 47
+                                       : kind == BYCLASS                     ? 62
+                                                                             : 10);
     for (int k = 0; k < 2; k++) {
         const struct image_set *set = k ? &dataset->test : &dataset->train;
         assert_int_equal(set->count, k ? IDX_TEST : IDX_TRAIN);
@@ -529,8 +563,8 @@ static const struct damage {
      7,
      51,
      RETORT_FORMAT,
-     {"train-images", "39200 bytes found", "51 items of 784"}},
-    {MNIST, FOLDER, 0, SET, 4, 255, RETORT_FORMAT, {"train-images", "4278190130 items"}},
+     {"train-images", "48608 bytes found", "51 items of 784"}},
+    {MNIST, FOLDER, 0, SET, 4, 255, RETORT_FORMAT, {"train-images", "4278190142 items"}},
     {MNIST, FOLDER, 0, SET, 11, 29, RETORT_FORMAT, {"train-images", "29 rows", "28 wanted"}},
     {MNIST,
      TAR,
@@ -540,14 +574,14 @@ static const struct damage {
      0,
      RETORT_FORMAT,
      {".tar: t10k-images-idx3-ubyte: ", "0 columns", "28 wanted"}},
-    {MNIST, FOLDER, 3, SET, 7, 19, RETORT_FORMAT, {"t10k-labels", "19 items", "60 bytes found"}},
+    {MNIST, FOLDER, 3, SET, 7, 19, RETORT_FORMAT, {"t10k-labels", "19 items", "63 bytes found"}},
     {MNIST, FOLDER, 3, CUT, 7, 0, RETORT_FORMAT, {"t10k-labels", "7 bytes found", "8 wanted"}},
     {MNIST, FOLDER, 0, CUT, 0, 0, RETORT_FORMAT, {"train-images", "empty file"}},
     {MNIST, GZIP, 0, CUT, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz", "empty file"}},
     {MNIST, TAR_GZ, 1, CUT, 0, 0, RETORT_FORMAT, {".tar.gz: train-labels", "empty file"}},
     /* IDX: the values. */
     {MNIST, FOLDER, 0, CUT, 20000, 0, RETORT_FORMAT, {"train-images", "19984 bytes found"}},
-    {MNIST, GZIP, 0, ADD, 1, 0, RETORT_FORMAT, {"train-images", "39201 bytes found"}},
+    {MNIST, GZIP, 0, ADD, 1, 0, RETORT_FORMAT, {"train-images", "48609 bytes found"}},
     {MNIST,
      FOLDER,
      1,
@@ -557,7 +591,7 @@ static const struct damage {
      RETORT_FORMAT,
      {"train-labels", "record 17", "label 10 found", "0 to 9 wanted"}},
     {MNIST, GZIP, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "at most", "wanted"}},
-    {MNIST, FOLDER, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "60058 bytes", "60008"}},
+    {MNIST, FOLDER, 1, ADD, 60000, 0, RETORT_FORMAT, {"train-labels", "60070 bytes", "60008"}},
     {MNIST,
      TAR,
      1,
@@ -565,7 +599,7 @@ static const struct damage {
      60000,
      0,
      RETORT_FORMAT,
-     {"train-labels", "60058 bytes", "60008 were wanted"}},
+     {"train-labels", "60070 bytes", "60008 were wanted"}},
     /* CIFAR. */
     {CIFAR10,
      FOLDER,
@@ -645,9 +679,16 @@ static const struct damage {
     {CIFAR100, FOLDER, 0, MAKE, 0, 0, RETORT_IO, {"train.bin", "not a regular file"}},
     {MNIST, GZIP, 1, MAKE, 0, 0, RETORT_IO, {"train-labels-idx1-ubyte.gz", "not a regular file"}},
     /* Compressed data. */
-    {MNIST, GZIP, 0, FLIP, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz: ", "checksum"}},
+    {MNIST,
+     GZIP,
+     0,
+     FLIP,
+     0,
+     0,
+     RETORT_FORMAT,
+     {"train-images-idx3-ubyte.gz: ", "corrupt", " at byte "}},
     {MNIST, GZIP, 0, SHORTEN, 0, 0, RETORT_FORMAT, {"train-images-idx3-ubyte.gz: ", "truncated"}},
-    {CIFAR100, TAR_GZ, 0, FLIP, 0, 0, RETORT_FORMAT, {".tar.gz: ", "checksum"}},
+    {CIFAR100, TAR_GZ, 0, FLIP, 0, 0, RETORT_FORMAT, {".tar.gz: ", "corrupt", " at byte "}},
     {CIFAR100, TAR_GZ, 0, SHORTEN, 0, 0, RETORT_FORMAT, {".tar.gz: test.bin: ", "truncated"}},
     {CIFAR100,
      TAR_XZ,
@@ -737,9 +778,15 @@ static const struct naming {
     {"set/%s", "deep/er/%s", {NULL}},
     {"set/%s", "../%s", {NULL}},
     {"set/%s", "set/%s.bak", {NULL}},
-    {"../%s", NULL, {"train.bin not found", "passed over: 1"}},
-    {"set/../%s", "/%s", {"train.bin not found", "passed over: 2"}},
-    {"/%s", NULL, {"train.bin not found", "passed over: 1"}},
+    {"../%s",
+     NULL,
+     {"train.bin not found", "1 left out before, the first", "../train.bin: a name that"}},
+    {"set/../%s",
+     "/%s",
+     {"train.bin not found", "2 left out before, the first", "a name that points"}},
+    {"/%s",
+     NULL,
+     {"train.bin not found", "1 left out before, the first", "/train.bin: a name that"}},
     {"set/deep/%s", NULL, {"train.bin not found", "wanted: train.bin, test.bin"}},
     {"set/%s", "other/%s", {".tar: train.bin: held more than once"}},
 };
