@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,6 +55,22 @@ static void list_skipped(const struct retort_data_info *info)
         fprintf(stderr, "skipped: %s\n", info->skipped[i]);
 }
 
+/* JSON holds UTF-8 only, names of files are any bytes: those that are not text become \\xNN. */
+static json_t *text_json(const char *text)
+{
+    json_t *plain = json_string(text);
+    char *escaped = plain ? NULL : malloc(4 * strlen(text) + 1);
+    if (!escaped)
+        return plain;
+    char *end = escaped;
+    for (const char *byte = text; *byte; byte++)
+        end += (unsigned char)*byte < 0x80 ? sprintf(end, "%c", *byte)
+                                           : sprintf(end, "\\x%02x", (unsigned char)*byte);
+    plain = json_string(escaped);
+    free(escaped);
+    return plain;
+}
+
 static json_t *info_json(const struct retort_data_info *info)
 {
     json_t *mean = json_array(), *std = json_array(), *names = json_array(),
@@ -62,16 +79,17 @@ static json_t *info_json(const struct retort_data_info *info)
         json_array_append_new(mean, json_real(info->mean[c]));
         json_array_append_new(std, json_real(info->std[c]));
     }
-    for (int i = 0; i < info->classes; i++) {
-        json_t *name = json_string(info->class_names[i]);
-        json_array_append_new(names, name ? name : json_null()); /* not UTF-8 */
-    }
+    for (int i = 0; i < info->classes; i++)
+        json_array_append_new(names, text_json(info->class_names[i]));
     for (int i = 0; i < info->skipped_count; i++)
-        json_array_append_new(skipped, json_string(info->skipped[i]));
-    return json_pack("{s:s, s:i, s:i, s:[iii], s:o, s:o, s:o, s:o}", "name", info->name, "train",
-                     (int)info->train, "test", (int)info->test, "shape", info->shape[0],
-                     info->shape[1], info->shape[2], "mean", mean, "std", std, "classes", names,
-                     "skipped", skipped);
+        json_array_append_new(skipped, text_json(info->skipped[i]));
+    return json_pack("{s:s, s:i, s:i, s:[iii], s:o, s:o, s:o, s:o, s:i, s:f, s:[ii], s:[ii]}",
+                     "name", info->name, "train", (int)info->train, "test", (int)info->test,
+                     "shape", info->shape[0], info->shape[1], info->shape[2], "mean", mean, "std",
+                     std, "classes", names, "skipped", skipped, "left_out", info->left_out,
+                     "held_out", info->held_out, "train_per_class", info->train_per_class[0],
+                     info->train_per_class[1], "test_per_class", info->test_per_class[0],
+                     info->test_per_class[1]);
 }
 
 static void print_numbers(const char *title, const double *values, int count)
@@ -88,14 +106,21 @@ static void print_info(const struct retort_data_info *info)
     printf("%-9s %s\n", "set", info->name);
     printf("%-9s %ld training, %ld test, %dx%dx%d\n", "images", info->train, info->test,
            info->shape[0], info->shape[1], info->shape[2]);
+    printf("%-9s %d to %d training, %d to %d test", "per class", info->train_per_class[0],
+           info->train_per_class[1], info->test_per_class[0], info->test_per_class[1]);
+    if (info->held_out > 0)
+        printf(", a share of %g held out to test", info->held_out);
+    putchar('\n');
     print_numbers("mean", info->mean, info->shape[0]);
     print_numbers("std", info->std, info->shape[0]);
     printf("%-9s %d:", "classes", info->classes);
-    for (int i = 0; i < info->classes && i < SHOWN; i++)
-        printf("%s %s", i ? "," : "", info->class_names[i]);
-    puts(info->classes > SHOWN ? ", ..." : "");
+    for (int i = 0; i < info->classes && i < SHOWN; i++) /* names may hold commas */
+        printf("%s %s", i ? ";" : "", info->class_names[i]);
+    puts(info->classes > SHOWN ? "; ..." : "");
     if (info->skipped_count > 0)
         printf("%-9s %d\n", "skipped", info->skipped_count);
+    if (info->left_out > 0)
+        printf("%-9s %d when the set was converted\n", "skipped", info->left_out);
 }
 
 static void print_either(const struct options *options, const struct retort_data_info *info,
@@ -231,6 +256,15 @@ static void draw_bar(void *context, const char *file, uint64_t done, uint64_t to
     fprintf(stderr, ", %.1f of %.1f MB ", megabytes, (double)total * 1e-6);
 }
 
+static const char *default_folder(const char *name)
+{
+    struct retort_data_format format;
+    for (int i = 0; retort_data_format(i, &format); i++)
+        if (strcmp(format.name, name) == 0)
+            return format.fetch_folder;
+    return "";
+}
+
 static int fetch_set(const struct options *options)
 {
     struct bar bar = {.percent = -1};
@@ -246,7 +280,8 @@ static int fetch_set(const struct options *options)
     if (status != RETORT_OK)
         return report_failure();
     if (!options->quiet)
-        printf("%s is there, and is what was published\n", options->spec);
+        printf("%s is in %s, and is what was published\n", options->spec,
+               options->folder ? options->folder : default_folder(options->spec));
     return EXIT_OK;
 }
 

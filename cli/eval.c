@@ -85,7 +85,8 @@ static int run(int argc, char **argv)
     if (retort_evaluate(options.model, options.data, &options.evaluation, &found) != RETORT_OK)
         return report_failure();
     if (found.skipped > 0)
-        fprintf(stderr, "%d records of %s are left out\n", found.skipped, options.data);
+        fprintf(stderr, "%d record%s of %s left out\n", found.skipped,
+                found.skipped == 1 ? "" : "s", options.data);
     if (options.json)
         printf("{\"top1\":%.4f,\"top5\":%.4f,\"images\":%ld,\"images_per_second\":%.1f}\n",
                found.top1, found.top5, found.images, found.images_per_second);

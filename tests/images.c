@@ -56,6 +56,32 @@ struct file_bytes images_png(const uint8_t *pixels, int width, int height, int c
     return (struct file_bytes){data, size};
 }
 
+static void append(png_structp png, png_bytep data, size_t size)
+{
+    struct file_bytes *bytes = png_get_io_ptr(png);
+    bytes->data = realloc(bytes->data, bytes->size + size);
+    assert_non_null(bytes->data);
+    memcpy(bytes->data + bytes->size, data, size);
+    bytes->size += size;
+}
+
+struct file_bytes images_png16(const uint16_t *pixels, int width, int height)
+{
+    struct file_bytes bytes = {0};
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    png_set_write_fn(png, &bytes, append, NULL);
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 16, PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(png, info);
+    png_set_swap(png); /* the machine's order is little-endian */
+    for (int y = 0; y < height; y++)
+        png_write_row(png, (png_const_bytep)(pixels + (size_t)y * (size_t)width * 3));
+    png_write_end(png, NULL);
+    png_destroy_write_struct(&png, &info);
+    return bytes;
+}
+
 struct file_bytes images_plain(int side, int red, int green, int blue)
 {
     uint8_t *pixels = malloc((size_t)(side * side * 3));

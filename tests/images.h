@@ -14,6 +14,9 @@ struct file_bytes images_jpeg(const uint8_t *pixels, int width, int height, int 
                               bool progressive);
 struct file_bytes images_png(const uint8_t *pixels, int width, int height, int channels);
 
+/* The same of 16 bits a number, (height, width, 3), without a word about gamma. */
+struct file_bytes images_png16(const uint16_t *pixels, int width, int height);
+
 /* A PNG of one colour. */
 struct file_bytes images_plain(int side, int red, int green, int blue);
 

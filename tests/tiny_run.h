@@ -11,7 +11,7 @@
 enum { EPOCHS = 2, STEPS = 3, PARTS = 4, TRAIN_IMAGES = 50, TEST_IMAGES = 20, BATCH = 16 };
 /* What the listener sees of a whole run: each part begins, ends, and has epochs of steps; and of
  * each teacher it is noted how little it knows. */
-enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) + 2 };
+enum { EVENTS = PARTS * (2 + EPOCHS * (STEPS + 1)) + 3 };
 
 /* The recipe's path. Makes the images anew, in tiny_folder(TRAIN_IMAGES, TEST_IMAGES). */
 const char *tiny_recipe(void);

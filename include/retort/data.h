@@ -20,6 +20,7 @@ struct retort_data_format {
     const char *name, *help;
     const char *default_path; /* NULL: a path must be given */
     bool can_fetch;           /* retort_data_fetch knows where it is */
+    const char *fetch_folder; /* and puts it here, when nothing else is said; else NULL */
 };
 
 /* The format of number `index` from 0 on; false when there are not so many. */
@@ -42,6 +43,9 @@ struct retort_data_info {
     char **class_names;
     int shape[3]; /* channels, height, width */
     long train, test;
+    int train_per_class[2], test_per_class[2]; /* the fewest and the most images of a class */
+    double held_out; /* share of each class that became the test set; 0: it has one of its own */
+    int left_out;    /* records that were left out when the set was converted */
     double mean[RETORT_DATA_CHANNELS],
         std[RETORT_DATA_CHANNELS]; /* of the training images' values / 255, per channel */
     int skipped_count;
@@ -54,7 +58,8 @@ RETORT_API enum retort_status retort_data_info(const char *data,
 /* Accepts a zeroed struct. */
 RETORT_API void retort_data_info_release(struct retort_data_info *info);
 
-/* Equal images: pixel by pixel. */
+/* Equal images: pixel by pixel, or of sets that are read image by image (folders, ImageNet) by 64
+ * bits of a hash. */
 struct retort_data_duplicates {
     long train, test;     /* images that equal an earlier one of their part */
     long shared;          /* test images that equal a training image */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "data/dataset.h"
 #include "data/duplicates.h"
 #include "data/fetch.h"
@@ -15,16 +16,43 @@ bool retort_data_format(int index, struct retort_data_format *format)
         if (index < 0 || !dataset_formats[i])
             return false;
     const struct dataset_format *found = dataset_formats[index];
-    *format = (struct retort_data_format){.name = found->name,
-                                          .help = found->help,
-                                          .default_path = found->default_paths[0],
-                                          .can_fetch = found->source};
+    *format =
+        (struct retort_data_format){.name = found->name,
+                                    .help = found->help,
+                                    .default_path = found->default_paths[0],
+                                    .can_fetch = found->source,
+                                    .fetch_folder = found->source ? found->source->folder : NULL};
     return true;
 }
 
 /* What info tells is taken out of the data set, which is released. */
-static void take_info(struct dataset *dataset, struct retort_data_info *info)
+/* The fewest and the most images of a class. */
+static enum retort_status count_classes(const struct image_set *set, int classes, int range[2])
 {
+    void *block;
+    TRY(memory_zeroed((size_t)classes, sizeof(int), &block));
+    int *counts = block;
+    for (int i = 0; i < set->count; i++)
+        counts[set->labels[i]]++;
+    range[0] = range[1] = counts[0];
+    for (int k = 1; k < classes; k++) {
+        range[0] = counts[k] < range[0] ? counts[k] : range[0];
+        range[1] = counts[k] > range[1] ? counts[k] : range[1];
+    }
+    free(counts);
+    return RETORT_OK;
+}
+
+static enum retort_status take_info(struct dataset *dataset, struct retort_data_info *info)
+{
+    int train[2], test[2];
+    enum retort_status status = count_classes(&dataset->train, dataset->classes, train);
+    if (status == RETORT_OK)
+        status = count_classes(&dataset->test, dataset->classes, test);
+    if (status != RETORT_OK) {
+        dataset_release(dataset);
+        return status;
+    }
     struct retort_data_info made = {
         .name = dataset->name,
         .classes = dataset->classes,
@@ -32,6 +60,10 @@ static void take_info(struct dataset *dataset, struct retort_data_info *info)
         .shape = {dataset->train.channels, dataset->train.height, dataset->train.width},
         .train = dataset->train.count,
         .test = dataset->test.count,
+        .train_per_class = {train[0], train[1]},
+        .test_per_class = {test[0], test[1]},
+        .held_out = dataset->held_out,
+        .left_out = dataset->left_out,
         .skipped_count = dataset->skipped.count,
         .skipped = dataset->skipped.sentences,
     };
@@ -45,6 +77,7 @@ static void take_info(struct dataset *dataset, struct retort_data_info *info)
     dataset->skipped = (struct skip_list){0};
     dataset_release(dataset);
     *info = made;
+    return RETORT_OK;
 }
 
 void retort_data_info_release(struct retort_data_info *info)
@@ -68,11 +101,11 @@ static struct dataset_options reading_of(const struct retort_data_options *optio
 enum retort_status retort_data_info(const char *data, const struct retort_data_options *options,
                                     struct retort_data_info *info)
 {
-    const struct dataset_options reading = reading_of(options);
+    struct dataset_options reading = reading_of(options);
     struct dataset dataset;
+    reading.looks = true;
     TRY(dataset_open(data, &reading, &dataset));
-    take_info(&dataset, info);
-    return RETORT_OK;
+    return take_info(&dataset, info);
 }
 
 enum retort_status retort_data_check(const char *data, const struct retort_data_options *options,
@@ -83,14 +116,14 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
     struct dataset dataset;
     struct duplicates found;
     reading.skip_bad = true;
-    reading.verify = true;
+    reading.looks = reading.verify = true;
     TRY(dataset_open(data, &reading, &dataset));
     enum retort_status status = duplicates_count(&dataset, &found);
     if (status != RETORT_OK) {
         dataset_release(&dataset);
         return status;
     }
-    take_info(&dataset, info);
+    TRY(take_info(&dataset, info));
     *duplicates = (struct retort_data_duplicates){.train = found.within[0],
                                                   .test = found.within[1],
                                                   .shared = found.shared,
@@ -108,8 +141,7 @@ enum retort_status retort_data_convert(const char *data, const struct retort_dat
     struct dataset dataset;
     reading.listener = options->progress ? &listener : NULL;
     TRY(dataset_convert(data, &reading, folder, &dataset));
-    take_info(&dataset, info);
-    return RETORT_OK;
+    return take_info(&dataset, info);
 }
 
 /* Files that are there already and whole are verified only, so a second call goes on where the

@@ -167,6 +167,7 @@ static enum retort_status read_into(const struct source *source,
 {
     struct image_writer writer;
     image_writer_init(&writer, folder, folder ? options->listener : NULL);
+    writer.looks = !folder && options->looks;
     enum retort_status status = source->format->read(source->path, options, &writer, dataset);
     if (status == RETORT_OK)
         status = check_parts(dataset, source->path, &writer.parts[IMAGE_TRAIN].set,
@@ -193,8 +194,15 @@ static enum retort_status open_whole(const struct source *source,
 static enum retort_status select_images(const struct dataset_options *options,
                                         struct dataset *dataset)
 {
-    TRY(image_set_split(&dataset->train, dataset->classes, options->val, options->seed,
+    enum { SPLIT_SEED = 1 }; /* always the same: teachers of one seed teach students of another */
+    TRY(image_set_split(&dataset->train, dataset->classes, options->val, SPLIT_SEED,
                         &dataset->val));
+    const enum retort_status left =
+        options->val > 0 ? check_classes(dataset, "val", &dataset->train, "training") : RETORT_OK;
+    if (left == RETORT_FORMAT)
+        return fail(RETORT_INVALID, "val: %d images held out leave a class without training images",
+                    options->val);
+    TRY(left);
     TRY(image_set_limit(&dataset->train, dataset->classes, options->limit));
     return image_set_limit(&dataset->test, dataset->classes, options->test_limit);
 }
@@ -347,11 +355,11 @@ bool dataset_tell_skipped(const struct dataset *dataset, char *text, size_t size
     const struct skip_list *list = &dataset->skipped;
     size_t used = 0;
     if (dataset->left_out > 0)
-        snprintf(text, size, "%s: %d records were left out when it was converted", dataset->name,
-                 dataset->left_out);
+        snprintf(text, size, "%s: %d record%s left out when it was converted", dataset->name,
+                 dataset->left_out, dataset->left_out == 1 ? " was" : "s were");
     else if (list->count > 0)
-        snprintf(text, size, "%s: %d records cannot be used and are left out:", dataset->name,
-                 list->count);
+        snprintf(text, size, "%s: %d record%s cannot be used and %s left out:", dataset->name,
+                 list->count, list->count == 1 ? "" : "s", list->count == 1 ? "is" : "are");
     for (int i = 0; i < list->count && i < NAMED; i++) {
         used = strlen(text);
         snprintf(text + used, size - used, "\n  %s", list->sentences[i]);

@@ -21,7 +21,7 @@ struct image_set {
     uint32_t *rows;  /* (count): each image's place in pixels; NULL: image i lies at place i */
     size_t mapped;   /* bytes at `pixels` that are mapped from a file; 0: ordinary memory */
     bool shared;     /* pixels belong to another set of the same data set */
-    uint64_t *sums;  /* (stored images): hash_bytes of each, as a shard keeps them; or NULL */
+    uint64_t *sums;  /* (stored images): hash_bytes of each, where they are known; or NULL */
 };
 
 /* Records that were left out because dataset_options.skip_bad allowed it: why, one sentence each.
@@ -55,13 +55,15 @@ struct dataset_options {
     int limit;      /* images per class of the training set, the first ones in file order; 0: all */
     int test_limit; /* the same for the test set */
     int val;        /* training images held out as dataset.val, classes in equal shares, before
-                       `limit` is applied; 0: none */
-    uint64_t seed;  /* that chooses them */
+                       `limit` is applied, the same ones always; 0: none */
     int size;       /* height and width for formats of images of any size; 0: their default */
     double held_out; /* share of each class that becomes the test set, for formats that may have
                         none; 0: their default */
     bool skip_bad;   /* leave out, and list, records that cannot be used; else they are errors */
-    bool verify;     /* hold all pixels of a shard against their checksums, which reads them all */
+    bool looks;  /* of a set that is no shard and read image by image, keep what is to be told of
+                    the images, not these: sets of any size. train and test have sums then,
+                    and pixels NULL */
+    bool verify; /* hold all pixels of a shard against their checksums, which reads them all */
     const struct dataset_listener *listener; /* of dataset_convert; NULL: nobody */
 };
 

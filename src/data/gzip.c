@@ -99,8 +99,9 @@ enum retort_status gzip_read(struct gzip *gzip, const void **data, size_t *size)
         TRY(refill(gzip));
         if (z->avail_in == 0)
             return gzip->between ? RETORT_OK
-                                 : fail(RETORT_FORMAT, "truncated: ends within compressed data, at "
-                                                       "byte %llu",
+                                 : fail(RETORT_FORMAT,
+                                        "truncated: ends within compressed data, at "
+                                        "byte %llu",
                                         place(gzip));
         if (gzip->between) {
             TRY(go_on(gzip));

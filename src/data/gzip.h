@@ -12,8 +12,8 @@
 
 struct gzip;
 
-/* descriptor: of a file at its beginning, borrowed. Close with gzip_close. Sentences do not name the
- * file. */
+/* descriptor: of a file at its beginning, borrowed. Close with gzip_close. Sentences do not name
+ * the file. */
 enum retort_status gzip_open(int descriptor, struct gzip **gzip);
 /* Accepts NULL. */
 void gzip_close(struct gzip *gzip);

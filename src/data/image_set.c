@@ -93,10 +93,15 @@ void image_sums_take(struct image_sums *sums, const uint8_t *pixels, int channel
 {
     struct image_sums image = {0};
     image_sums_add(&image, pixels, channels, plane);
-    sums->count -= image.count;
-    for (int c = 0; c < channels; c++) {
-        sums->sum[c] -= image.sum[c];
-        sums->squares[c] -= image.squares[c];
+    image_sums_subtract(sums, &image);
+}
+
+void image_sums_subtract(struct image_sums *sums, const struct image_sums *others)
+{
+    sums->count -= others->count;
+    for (int c = 0; c < DATASET_CHANNELS; c++) {
+        sums->sum[c] -= others->sum[c];
+        sums->squares[c] -= others->squares[c];
     }
 }
 

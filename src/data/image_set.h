@@ -27,6 +27,7 @@ struct image_sums {
 /* Add an image of `plane` values per channel; or take it away again. */
 void image_sums_add(struct image_sums *sums, const uint8_t *pixels, int channels, size_t plane);
 void image_sums_take(struct image_sums *sums, const uint8_t *pixels, int channels, size_t plane);
+void image_sums_subtract(struct image_sums *sums, const struct image_sums *others);
 void image_sums_finish(const struct image_sums *sums, int channels, float *mean, float *std);
 
 /* Keep the first `limit` images of every class, in their order; 0 keeps all. */

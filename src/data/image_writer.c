@@ -26,6 +26,7 @@ void image_writer_release(struct image_writer *writer)
 {
     for (int part = 0; part < IMAGE_PARTS; part++) {
         image_set_release(&writer->parts[part].set);
+        free(writer->parts[part].each);
         file_abandon(&writer->parts[part].file);
     }
     *writer = (struct image_writer){0};
@@ -36,10 +37,19 @@ static enum retort_status make_place(struct image_writer *writer, enum image_par
                                      struct image_set *set)
 {
     uint64_t bytes = (uint64_t)set->count * image_set_size(set);
-    if (writer->folder) {
+    if (writer->folder || writer->looks) {
         void *sums;
         TRY(memory_zeroed((size_t)set->count, sizeof(*set->sums), &sums));
         set->sums = sums;
+    }
+    if (writer->looks && part == IMAGE_TRAIN) {
+        void *each;
+        TRY(memory_zeroed((size_t)set->count, sizeof(struct image_sums), &each));
+        writer->parts[part].each = each;
+    }
+    if (writer->looks)
+        return RETORT_OK;
+    if (writer->folder) {
         char *path = file_join(writer->folder, shard_pixels[part]);
         enum retort_status status = path ? file_begin(path, &writer->parts[part].file)
                                          : fail(RETORT_MEMORY, "%s: out of memory", writer->folder);
@@ -121,6 +131,14 @@ enum retort_status image_writer_put(struct image_writer *writer, enum image_part
         image_sums_add(&writer->sums, pixels, set->channels,
                        (size_t)set->height * (size_t)set->width);
     TRY(tell(writer));
+    if (writer->looks) {
+        struct image_sums *each = writer->parts[part].each;
+        set->sums[place] = hash_bytes(HASH_START, pixels, size);
+        if (each)
+            image_sums_add(&each[place], pixels, set->channels,
+                           (size_t)set->height * (size_t)set->width);
+        return RETORT_OK;
+    }
     if (writer->folder) {
         set->sums[place] = hash_bytes(HASH_START, pixels, size);
         return write_at(&writer->parts[part].file, pixels, size, offset);
@@ -183,7 +201,7 @@ static enum retort_status close_gaps(struct image_writer *writer, enum image_par
     for (int i = 0; i < set->count; i++) {
         if (set->labels[i] < 0)
             continue;
-        if (kept < i)
+        if (kept < i && !writer->looks)
             TRY(move_place(writer, part, i, kept, image));
         if (set->sums)
             set->sums[kept] = set->sums[i];
@@ -205,6 +223,10 @@ static enum retort_status correct_sums(struct image_writer *writer, uint8_t *ima
         const uint8_t *pixels;
         if (set->labels[i] != FILLED)
             continue;
+        if (writer->looks) {
+            image_sums_subtract(&writer->sums, &writer->parts[IMAGE_TRAIN].each[i]);
+            continue;
+        }
         TRY(view_place(writer, IMAGE_TRAIN, i, image, &pixels));
         image_sums_take(&writer->sums, pixels, set->channels, plane);
     }

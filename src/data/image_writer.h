@@ -14,13 +14,15 @@ enum image_part { IMAGE_TRAIN, IMAGE_TEST, IMAGE_PARTS };
 
 struct image_writer {
     const char *folder; /* of a shard; NULL: memory */
+    bool looks;         /* neither: images are looked at and let go */
     const struct dataset_listener *listener;
     long done, total;       /* images that were put, places of all parts so far */
     bool keeps_statistics;  /* the data set has mean and std already */
     struct image_sums sums; /* of the training images */
     struct image_writer_part {
         struct image_set set;    /* labels are -1 where none was given; a shard's has sums and no
-                                    pixels */
+                                    pixels, and so has one that is looked at */
+        struct image_sums *each; /* of training images that are looked at, one by one */
         struct file_writer file; /* of a shard */
     } parts[IMAGE_PARTS];
 };

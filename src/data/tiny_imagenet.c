@@ -177,6 +177,10 @@ static enum retort_status annotate(struct image_tree *images, const char *line, 
             if (order == 0 && tail[name_length])
                 order = -1;
         }
+        if (order == 0 && images->files[middle].part == IMAGE_TEST)
+            return fail(RETORT_FORMAT, "%s: %s: line %d: %s%.*s stands there twice",
+                        images->tree.path, annotations_file, number, loose_images, (int)name_length,
+                        line);
         if (order == 0 && !images->tree.files[middle].fault) {
             images->files[middle].part = IMAGE_TEST;
             images->files[middle].label = label;

@@ -109,6 +109,8 @@ static enum retort_status note_data(struct exhibits *exhibits, const struct data
     }
     TRY(note(exhibits, "run", "class_names", names));
     TRY(note(exhibits, "run", "skipped", json_integer(dataset->skipped.count + dataset->left_out)));
+    TRY(note(exhibits, "run", "train_images", json_integer(dataset->train.count)));
+    TRY(note(exhibits, "run", "val_images", json_integer(dataset->val.count)));
     return note(exhibits, "run", "test_images", json_integer(dataset->test.count));
 }
 

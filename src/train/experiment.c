@@ -18,7 +18,7 @@
 static enum retort_status open_data(struct experiment *experiment)
 {
     const struct recipe_data *data = &experiment->recipe.data;
-    const struct dataset_options options = loading_dataset(data, (uint64_t)experiment->recipe.seed);
+    const struct dataset_options options = loading_dataset(data);
     char *specification = arena_format(&experiment->recipe.arena, "%s%s%s", data->set,
                                        data->path[0] ? ":" : "", data->path);
     if (!specification)

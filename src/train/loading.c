@@ -5,12 +5,11 @@
 
 #include "base/hash.h"
 
-struct dataset_options loading_dataset(const struct recipe_data *data, uint64_t seed)
+struct dataset_options loading_dataset(const struct recipe_data *data)
 {
     return (struct dataset_options){.limit = data->limit,
                                     .test_limit = data->test_limit,
                                     .val = data->val,
-                                    .seed = seed,
                                     .size = data->size,
                                     .held_out = data->held_out,
                                     .skip_bad = data->skip_bad};
@@ -53,7 +52,7 @@ uint64_t loading_hash(uint64_t hash, const struct recipe_data *data)
     const struct loader_options options = loading_train(data, 1, 0);
     const int whole[] = {options.flip, options.alternate, options.crop, options.zero_border,
                          options.cutout};
-    const double parts[] = {options.rotation, options.jitter};
+    const double parts[] = {options.rotation, options.jitter, options.mixup, options.cutmix};
     hash = hash_bytes(hash, whole, sizeof(whole));
     return hash_bytes(hash, parts, sizeof(parts));
 }

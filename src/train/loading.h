@@ -8,7 +8,7 @@
 #include "data/loader.h"
 #include "recipe/recipe.h"
 
-struct dataset_options loading_dataset(const struct recipe_data *data, uint64_t seed);
+struct dataset_options loading_dataset(const struct recipe_data *data);
 
 /* Batches for training: shuffled, augmented, full ones only. */
 struct loader_options loading_train(const struct recipe_data *data, int batch, uint64_t seed);

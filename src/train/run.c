@@ -279,6 +279,20 @@ static enum retort_status do_exhibits(struct run *run)
     return run_tell(run, &note);
 }
 
+/* Which images do what. */
+static enum retort_status tell_images(const struct run *run)
+{
+    char text[512], val[64] = "", share[64] = "";
+    const struct dataset *dataset = &run->experiment.dataset;
+    if (dataset->val.count)
+        snprintf(val, sizeof(val), ", %d held out to choose by", dataset->val.count);
+    if (dataset->held_out > 0)
+        snprintf(share, sizeof(share), ", a share of %g held out of each class", dataset->held_out);
+    snprintf(text, sizeof(text), "%s: %d images to train%s, %d to test at the end%s", dataset->name,
+             dataset->train.count, val, dataset->test.count, share);
+    return run_tell(run, &(struct retort_progress){.kind = RETORT_NOTE, .part = "", .text = text});
+}
+
 /* A set is never smaller without a word. */
 static enum retort_status tell_skipped(const struct run *run)
 {
@@ -299,6 +313,7 @@ static enum retort_status do_parts(struct run *run)
     enum retort_status status;
     TRY_DONE(arena_take(&arena, count * sizeof(*models), (void **)&models));
     TRY_DONE(arena_take(&arena, count * sizeof(*teachers), (void **)&teachers));
+    TRY_DONE(tell_images(run));
     TRY_DONE(tell_skipped(run));
     TRY_DONE(do_teachers(run, models, teachers));
     if (experiment->recipe.student.baseline)

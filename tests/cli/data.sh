@@ -17,9 +17,9 @@ grep -q '"default_path":"data/cifar-10-batches-bin","can_fetch":true' "$folder/o
 
 # info
 expect 0 'images    40 training, 30 test, 1x32x32' data info "$data"
-grep -q '^classes   10: T-shirt/top, ' "$folder/out" || fail "info: $(cat "$folder/out")"
+grep -q '^classes   10: T-shirt/top; ' "$folder/out" || fail "info: $(cat "$folder/out")"
 expect 0 '{"name":"fashion-mnist","train":40,"test":30,"shape":[1,32,32],"mean":[0.' data info "$data" --json
-grep -q '"skipped":\[\]}$' "$folder/out" || fail "info --json: $(cat "$folder/out")"
+grep -q '"skipped":\[\],"left_out":0,' "$folder/out" || fail "info --json: $(cat "$folder/out")"
 
 # check: every class is one shade, so 40 images are 10 different ones, which are also those tested.
 expect 0 'repeated training images           30' data check "$data"
@@ -66,14 +66,14 @@ expect 0 '"skipped":["' data convert "fashion-mnist:$folder/bad" "$folder/other"
 write_recipe "$folder/r.yaml"
 expect 1 "data: $folder/bad/$sentence" run "$folder/r.yaml" --out "$folder/run" --set data.path="$folder/bad"
 [ ! -e "$folder/run" ] || fail "run: a folder for a set that cannot be read"
-expect 0 'fashion-mnist: 1 records cannot be used and are left out:' run "$folder/r.yaml" --out "$folder/run" \
+expect 0 'fashion-mnist: 1 record cannot be used and is left out:' run "$folder/r.yaml" --out "$folder/run" \
     --set data.path="$folder/bad" --set data.skip_bad=true --set student.baseline=false --no-report
 grep -qF "  $folder/bad/$sentence" "$folder/err" || fail "run: what is left out: $(cat "$folder/err")"
 grep -q '"skipped": 1' "$folder/run/run.json" || fail "run.json: $(cat "$folder/run/run.json")"
 student=$folder/run/student.safetensors
 expect 1 "$sentence" eval "$student" --data "fashion-mnist:$folder/bad"
-expect 0 '1 records of' eval "$student" --data "fashion-mnist:$folder/bad" --skip-bad
-expect 0 'were left out when it was converted' train "$folder/r.yaml" --out "$folder/run2" \
+expect 0 '1 record of' eval "$student" --data "fashion-mnist:$folder/bad" --skip-bad
+expect 0 '1 record was left out when it was converted' train "$folder/r.yaml" --out "$folder/run2" \
     --set data.path="$folder/other" --no-report
 grep -q '"skipped": 1' "$folder/run2/run.json" || fail "run.json: $(cat "$folder/run2/run.json")"
 

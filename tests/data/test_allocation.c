@@ -22,8 +22,7 @@ static int left_out; /* records, of the set that was opened last */
 /* Open a set, hold images out, count equal ones, take a batch. */
 static enum retort_status open_and_read(const char *specification, const char *folder)
 {
-    const struct dataset_options options = {
-        .val = 2, .seed = 3, .limit = 9, .skip_bad = true, .verify = true};
+    const struct dataset_options options = {.val = 1, .limit = 9, .skip_bad = true, .verify = true};
     const struct loader_options loading = {
         .batch = 3, .shuffle = true, .flip = true, .crop = 2, .rotation = 5, .threads = 1};
     struct dataset dataset = {0};

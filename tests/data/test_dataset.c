@@ -497,6 +497,29 @@ static void a_limit_keeps_the_first_images_of_each_class(void **state)
     release_files(&files);
 }
 
+/* 62 images of ten classes, of which some have six. */
+static void what_is_held_out_leaves_every_class_some(void **state)
+{
+    struct files files = {0};
+    struct dataset dataset, again;
+    const struct dataset_options some = {.val = 20}, most = {.val = 61};
+    int number = next_number();
+    make_idx(&files);
+    write_files(&files, FOLDER, number);
+    const char *path = place(FOLDER, NULL, number);
+    assert_ok(open_at("mnist", path, &some, &dataset));
+    assert_int_equal(dataset.val.count, 20);
+    assert_int_equal(dataset.train.count, IDX_TRAIN - 20);
+    assert_ok(open_at("mnist", path, &some, &again));
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(again.val.rows[i], dataset.val.rows[i]);
+    dataset_release(&again);
+    dataset_release(&dataset);
+    assert_fails(open_at("mnist", path, &most, &dataset), RETORT_INVALID,
+                 "val: 61 images held out leave a class without training images");
+    release_files(&files);
+}
+
 static void mean_and_std_are_those_of_the_unpadded_training_set(void **state)
 {
     struct files files = {0};
@@ -1017,6 +1040,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_between_records_is_refused),
         cmocka_unit_test(a_class_without_images_is_refused),
         cmocka_unit_test(a_limit_keeps_the_first_images_of_each_class),
+        cmocka_unit_test(what_is_held_out_leaves_every_class_some),
         cmocka_unit_test(mean_and_std_are_those_of_the_unpadded_training_set),
         cmocka_unit_test(damaged_sets_are_refused_by_name),
         cmocka_unit_test(entry_names_are_not_trusted),

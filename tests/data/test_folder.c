@@ -233,6 +233,32 @@ static void the_share_that_is_held_out_is_a_setting(void **state)
     release(&set);
 }
 
+/* What is told of a set does not depend on whether its images are kept, also where some are bad. */
+static void looking_tells_what_reading_does(void **state)
+{
+    const struct dataset_options reads = {.size = 16, .skip_bad = true},
+                                 looks = {.size = 16, .skip_bad = true, .looks = true};
+    struct set set;
+    struct dataset kept, seen;
+    make_set(&set, "");
+    add(&set, "train/ant/bad.png", text("not an image"));
+    const char *path = next_path("");
+    images_write_folder(path, set.files, set.count);
+    assert_ok(open_at("folder", path, &reads, &kept));
+    assert_ok(open_at("folder", path, &looks, &seen));
+    assert_null(seen.train.pixels);
+    assert_int_equal(seen.train.count, kept.train.count);
+    assert_int_equal(seen.test.count, kept.test.count);
+    assert_int_equal(seen.skipped.count, kept.skipped.count);
+    assert_memory_equal(seen.mean, kept.mean, sizeof(kept.mean));
+    assert_memory_equal(seen.std, kept.std, sizeof(kept.std));
+    assert_memory_equal(seen.train.labels, kept.train.labels,
+                        (size_t)kept.train.count * sizeof(*kept.train.labels));
+    dataset_release(&kept);
+    dataset_release(&seen);
+    release(&set);
+}
+
 static void test_is_used_where_there_is_no_val(void **state)
 {
     const struct dataset_options options = {.size = 8};
@@ -643,6 +669,8 @@ static const struct {
     {"wnids.txt", "n1\n", "class \"n2\" found, which the training set does not have"},
     {"val/val_annotations.txt", NULL, "val/val_annotations.txt not found"},
     {"val/val_annotations.txt", "00.png\tn2\n01.PNG\tn7\n", "val_annotations.txt: line 2: a file"},
+    {"val/val_annotations.txt", "00.png\tn2\n01.PNG\tn1\n00.png\tn1\n",
+     "line 3: val/images/00.png stands there twice"},
     {"val/val_annotations.txt", "00.png\n", "val_annotations.txt: line 1: a file, a tab"},
     {"val/val_annotations.txt", "00.png\tn2\n", "val/images/01.PNG: not in val/val_annotations"},
     {"val/val_annotations.txt", "00.png\tn2\n01.PNG\tn1\n02.png\tn1\n",
@@ -679,6 +707,7 @@ int main(void)
         cmocka_unit_test(without_a_test_folder_one_in_ten_is_held_out),
         cmocka_unit_test(the_share_that_is_held_out_is_a_setting),
         cmocka_unit_test(a_class_of_which_nothing_is_left_is_left_out),
+        cmocka_unit_test(looking_tells_what_reading_does),
         cmocka_unit_test(test_is_used_where_there_is_no_val),
         cmocka_unit_test(images_may_lie_deeper_and_have_the_default_size),
         cmocka_unit_test(bad_files_are_errors_or_listed),

@@ -93,6 +93,38 @@ static void what_is_transparent_is_black(void **state)
     free(bytes.data);
 }
 
+/* In the numbers that stand in the file: a half of 200 is 100. */
+static void half_transparent_is_half_as_bright(void **state)
+{
+    uint8_t pixels[PLANE * 4], found[PLANE * 3];
+    for (int i = 0; i < PLANE; i++) {
+        pixels[4 * i] = 200;
+        pixels[4 * i + 1] = 255;
+        pixels[4 * i + 2] = 10;
+        pixels[4 * i + 3] = 128;
+    }
+    struct file_bytes bytes = images_png(pixels, SIDE, SIDE, 4);
+    assert_ok(image_file_decode(bytes.data, bytes.size, SIDE, found));
+    assert_int_equal(found[0], 100);
+    assert_int_equal(found[PLANE], 128);
+    assert_int_equal(found[2 * PLANE], 5);
+    free(bytes.data);
+}
+
+static void sixteen_bits_are_rounded_to_eight(void **state)
+{
+    uint16_t pixels[PLANE * 3];
+    uint8_t found[PLANE * 3];
+    for (int i = 0; i < PLANE * 3; i++)
+        pixels[i] = (uint16_t)(i * 65535 / (PLANE * 3 - 1));
+    struct file_bytes bytes = images_png16(pixels, SIDE, SIDE);
+    assert_ok(image_file_decode(bytes.data, bytes.size, SIDE, found));
+    for (int i = 0; i < PLANE; i++)
+        for (int c = 0; c < 3; c++)
+            assert_in_range(257 * (int)found[c * PLANE + i] + 400 - pixels[3 * i + c], 0, 800);
+    free(bytes.data);
+}
+
 static void every_cut_of_a_file_is_refused(void **state)
 {
     uint8_t pixels[PLANE * 3], found[PLANE * 3];
@@ -257,6 +289,8 @@ int main(void)
         cmocka_unit_test(grey_becomes_three_equal_planes),
         cmocka_unit_test(inks_become_light),
         cmocka_unit_test(what_is_transparent_is_black),
+        cmocka_unit_test(half_transparent_is_half_as_bright),
+        cmocka_unit_test(sixteen_bits_are_rounded_to_eight),
         cmocka_unit_test(every_cut_of_a_file_is_refused),
         cmocka_unit_test(damaged_bytes_never_do_harm),
         cmocka_unit_test(other_files_and_huge_images_are_refused),

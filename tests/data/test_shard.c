@@ -116,8 +116,7 @@ static void a_converted_set_equals_the_original(void **state)
 
 static void limits_and_what_is_held_out_are_the_same_mapped(void **state)
 {
-    const struct dataset_options options = {
-        .size = SIDE, .val = 6, .seed = 3, .limit = 5, .test_limit = 2};
+    const struct dataset_options options = {.size = SIDE, .val = 6, .limit = 5, .test_limit = 2};
     const char *folder = make_folder(false), *made = support_path("limits");
     struct dataset original, converted;
     assert_ok(dataset_convert(specify("folder", folder), &options, made, &converted));

@@ -3,16 +3,19 @@
 
 #include "train/loading.h"
 
-static const char *const all[] = {"alternating-flip", "crop", "rotate", "cutout", "jitter"};
+static const char *const all[] = {"alternating-flip", "crop",  "rotate", "cutout",
+                                  "jitter",           "mixup", "cutmix"};
 
 static struct recipe_data usual(void)
 {
-    return (struct recipe_data){.augment = {5, (const char **)all},
+    return (struct recipe_data){.augment = {7, (const char **)all},
                                 .pad = 3,
                                 .border = BORDER_ZERO,
                                 .rotation = 10,
                                 .cutout = 6,
                                 .jitter = 0.25,
+                                .mixup = 0.3,
+                                .cutmix = 0.7,
                                 .val = 50,
                                 .size = 48,
                                 .held_out = 0.25,
@@ -33,6 +36,8 @@ static void every_augmentation_is_passed_on(void **state)
     assert_true(found.rotation == 10);
     assert_int_equal(found.cutout, 6);
     assert_true(found.jitter == 0.25);
+    assert_true(found.mixup == 0.3);
+    assert_true(found.cutmix == 0.7);
     assert_int_equal(found.batch, 16);
     assert_int_equal(found.seed, 5);
     assert_int_equal(found.threads, 2);
@@ -48,6 +53,7 @@ static void what_is_not_named_is_not_done(void **state)
     struct loader_options found = loading_train(&data, 16, 5);
     assert_false(found.flip || found.alternate || found.crop || found.zero_border);
     assert_false(found.rotation > 0 || found.cutout || found.jitter > 0);
+    assert_false(found.mixup > 0 || found.cutmix > 0);
     const char *flip[] = {"flip"};
     data.augment = (struct text_list){1, flip};
     found = loading_train(&data, 16, 5);
@@ -58,9 +64,8 @@ static void what_is_not_named_is_not_done(void **state)
 static void the_data_set_gets_limits_and_the_held_out_part(void **state)
 {
     const struct recipe_data data = usual();
-    const struct dataset_options found = loading_dataset(&data, 9);
+    const struct dataset_options found = loading_dataset(&data);
     assert_int_equal(found.val, 50);
-    assert_int_equal(found.seed, 9);
     assert_int_equal(found.size, 48);
     assert_int_equal(found.limit, 7);
     assert_int_equal(found.test_limit, 8);

@@ -32,7 +32,8 @@ static void a_run_stopped_many_times_ends_the_same(void **state)
     int runs = 0;
     snprintf(folder, sizeof(folder), "%s", support_path("halting"));
     for (enum retort_status status = RETORT_STOPPED; status == RETORT_STOPPED; runs++) {
-        struct tiny_stop stop = {STEPS + PARTS + 1, 0, 0}; /* ended parts are events too */
+        struct tiny_stop stop = {STEPS + PARTS + 2, 0,
+                                 0}; /* ended parts and the images are events too */
         status = tiny_run(folder, 0, runs > 0, &stop);
         assert_true(status == RETORT_OK || status == RETORT_STOPPED);
         assert_true(runs < 60);
