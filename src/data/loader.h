@@ -2,7 +2,8 @@
  *
  * The batches depend on (seed, epoch) only: the same for any number of threads. The augmentation of
  * an image depends on (seed, epoch, index of the image in the set), or, with `views`, on (seed,
- * index, view). */
+ * index, view). Which two images are mixed, and how, depends on the batch that they are in as well,
+ * as partners are those of one batch. */
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 

@@ -53,6 +53,8 @@ struct epoch {
     int n[BATCHES + 1];
     float pixels[(BATCHES + 1) * BATCH * IMAGE];
     int labels[(BATCHES + 1) * BATCH], indices[(BATCHES + 1) * BATCH], views[(BATCHES + 1) * BATCH];
+    int others[(BATCHES + 1) * BATCH]; /* these two where images are mixed */
+    float shares[(BATCHES + 1) * BATCH];
 };
 
 static struct epoch *read_epoch(struct loader *loader, int number, int first)
@@ -72,6 +74,10 @@ static struct epoch *read_epoch(struct loader *loader, int number, int first)
         memcpy(epoch->labels + epoch->batches * BATCH, batch.labels, BATCH * sizeof(int));
         memcpy(epoch->indices + epoch->batches * BATCH, batch.indices, BATCH * sizeof(int));
         memcpy(epoch->views + epoch->batches * BATCH, batch.views, BATCH * sizeof(int));
+        if (batch.others) {
+            memcpy(epoch->others + epoch->batches * BATCH, batch.others, BATCH * sizeof(int));
+            memcpy(epoch->shares + epoch->batches * BATCH, batch.shares, BATCH * sizeof(float));
+        }
         epoch->images += batch.n;
         epoch->n[epoch->batches++] = batch.n;
     }
@@ -87,20 +93,45 @@ static struct epoch *read_with(const struct dataset *dataset, const struct loade
     return epoch;
 }
 
+/* Every augmentation; with mixing, row 1, 2 and 3. */
+enum { MIXINGS = 4 };
+static struct loader_options mixing(int row)
+{
+    struct loader_options options = usual();
+    options.rotation = 10;
+    options.cutout = 3;
+    options.jitter = 0.3;
+    options.mixup = row & 1 ? 0.4 : 0;
+    options.cutmix = row & 2 ? 1 : 0;
+    return options;
+}
+
+/* Most images share their place with another one. */
+static void check_mixed(const struct epoch *epoch, bool wanted)
+{
+    int mixed = 0;
+    for (int i = 0; i < epoch->images; i++)
+        mixed += epoch->shares[i] > 0 && epoch->shares[i] < 1;
+    assert_true(wanted ? mixed > epoch->images / 2 : mixed == 0);
+}
+
 static void the_number_of_threads_does_not_matter(void **state)
 {
     struct dataset dataset;
-    struct loader_options options = usual();
     make_dataset(&dataset);
-    options.threads = 1;
-    struct epoch *one = read_with(&dataset, &options, 4, 0);
-    for (int threads = 2; threads <= 12; threads += 5) {
-        options.threads = threads;
-        struct epoch *more = read_with(&dataset, &options, 4, 0);
-        assert_memory_equal(one, more, sizeof(*one));
-        free(more);
+    for (int row = 0; row < MIXINGS; row++) {
+        struct loader_options options = mixing(row);
+        options.threads = 1;
+        struct epoch *one = read_with(&dataset, &options, 4, 0);
+        check_mixed(one, row > 0);
+        for (int threads = 2; threads <= 12; threads += 5) {
+            options.threads = threads;
+            struct epoch *more = read_with(&dataset, &options, 4, 0);
+            assert_memory_equal(one, more, sizeof(*one));
+            free(more);
+        }
+        free(one);
     }
-    free(one);
     dataset_release(&dataset);
 }
 
@@ -171,21 +202,25 @@ static void augmentation_changes_with_the_epoch(void **state)
 static void a_restarted_epoch_continues_the_same(void **state)
 {
     struct dataset dataset;
-    struct loader_options options = usual();
     make_dataset(&dataset);
-    struct epoch *whole = read_with(&dataset, &options, 2, 0);
-    for (int first = 0; first <= BATCHES; first++) {
-        struct epoch *rest = read_with(&dataset, &options, 2, first);
-        int batches = BATCHES - first;
-        assert_int_equal(rest->batches, batches);
-        assert_memory_equal(rest->n, whole->n + first, (size_t)batches * sizeof(int));
-        assert_memory_equal(rest->labels, whole->labels + first * BATCH,
-                            (size_t)batches * BATCH * sizeof(int));
-        assert_memory_equal(rest->pixels, whole->pixels + first * BATCH * IMAGE,
-                            (size_t)batches * BATCH * IMAGE * sizeof(float));
-        free(rest);
+    for (int row = 0; row < MIXINGS; row++) {
+        const struct loader_options options = mixing(row);
+        struct epoch *whole = read_with(&dataset, &options, 2, 0);
+        for (int first = 0; first <= BATCHES; first++) {
+            struct epoch *rest = read_with(&dataset, &options, 2, first);
+            const size_t batches = (size_t)(BATCHES - first), images = batches * BATCH;
+            assert_int_equal(rest->batches, batches);
+            assert_memory_equal(rest->n, whole->n + first, batches * sizeof(int));
+            assert_memory_equal(rest->labels, whole->labels + first * BATCH, images * sizeof(int));
+            assert_memory_equal(rest->others, whole->others + first * BATCH, images * sizeof(int));
+            assert_memory_equal(rest->shares, whole->shares + first * BATCH,
+                                images * sizeof(float));
+            assert_memory_equal(rest->pixels, whole->pixels + first * BATCH * IMAGE,
+                                images * IMAGE * sizeof(float));
+            free(rest);
+        }
+        free(whole);
     }
-    free(whole);
     dataset_release(&dataset);
 }
 

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "distill/adapter.h"
+#include "nn/op/op.h"
 #include "tiny.h"
 #include "train/trainer.c"
 
@@ -829,6 +830,73 @@ static void a_cache_of_others_is_noticed(void **state)
     }
 }
 
+/* ---- views ---- */
+
+static int add_to(struct graph *graph, enum op_kind kind, const char *name, int input,
+                  const void *attributes)
+{
+    int node;
+    assert_ok(graph_add(graph, kind, name, &input, 1, attributes, &node));
+    return node;
+}
+
+/* Without batch norm and dropout, so that training and teaching say the same of an image. */
+static void make_bare(uint64_t seed, struct model *model)
+{
+    struct conv_attributes conv = {
+        .out_channels = WIDTH, .kernel = 3, .stride = 2, .pad = 1, .groups = 1};
+    struct linear_attributes fc = {.out_features = TINY_CLASSES};
+    struct graph graph = {0};
+    assert_ok(graph_begin(&graph, "bare", (struct shape){TINY_CHANNELS, TINY_SIDE, TINY_SIDE}));
+    const int relu =
+        add_to(&graph, OP_relu, "relu", add_to(&graph, OP_conv, "conv", 0, &conv), NULL);
+    assert_ok(graph_tap(&graph, "late", relu));
+    add_to(&graph, OP_linear, "fc", relu, &fc);
+    assert_ok(graph_finish(&graph));
+    assert_ok(model_create(&graph, model));
+    model_initialise(model, seed);
+}
+
+static enum retort_status check_agreement(void *context, const struct training_report *report)
+{
+    const bool *agree = context;
+    assert_true(*agree ? fabs(report->value.raw[LOSS_kl]) < 1e-6
+                       : report->value.raw[LOSS_kl] > 1e-3);
+    return RETORT_OK;
+}
+
+/* A teacher that is the student agrees with it about every image of two epochs, whatever is done to
+ * images: it looks at the same view. One that is not does not agree. */
+static void teachers_see_the_students_view_of_each_image(void **state)
+{
+    static const char *augment[] = {"flip",   "crop",  "rotate", "cutout",
+                                    "jitter", "mixup", "cutmix"};
+    for (int other = 0; other < 2; other++) {
+        struct fixture f;
+        struct trainer *trainer;
+        struct training_report report;
+        bool agree = !other;
+        open_fixture(&f);
+        model_release(&f.teacher);
+        model_release(&f.student);
+        make_bare(1, &f.student);
+        make_bare(1 + (uint64_t)other, &f.teacher);
+        f.losses[LOSS_gram] = f.losses[LOSS_ce] = NULL;
+        f.data.augment = (struct text_list){7, augment};
+        f.data.rotation = 20;
+        f.data.cutout = 3;
+        f.data.jitter = 0.3;
+        f.data.mixup = 0.4;
+        f.data.cutmix = 1;
+        f.setup.rehearsal = true; /* the student stays what it is */
+        assert_ok(trainer_create(&f.setup, &trainer));
+        for (int epoch = 0; epoch < 2; epoch++)
+            assert_ok(trainer_epoch(trainer, epoch, NULL, check_agreement, &agree, &report));
+        trainer_destroy(trainer);
+        close_fixture(&f);
+    }
+}
+
 /* ---- what is trained ---- */
 
 static void what_is_frozen_stays(void **state)
@@ -921,6 +989,7 @@ int main(void)
         cmocka_unit_test(logits_alone_may_be_kept),
         cmocka_unit_test(maps_that_cannot_be_kept_are_refused),
         cmocka_unit_test(a_cache_of_others_is_noticed),
+        cmocka_unit_test(teachers_see_the_students_view_of_each_image),
         cmocka_unit_test(what_is_frozen_stays),
         cmocka_unit_test(taps_that_differ_in_channels_want_adapters),
     };
