@@ -11,6 +11,7 @@ struct options {
     struct retort_bench_options bench;
     const char *data;     /* NULL: networks */
     const char *networks; /* an option that was given and that networks alone have */
+    int size;             /* of the images of --data; 0: 64 */
     bool json, all;
 };
 
@@ -24,6 +25,7 @@ enum {
     OPTION_BATCH,
     OPTION_THREADS,
     OPTION_DATA,
+    OPTION_SIZE,
     OPTION_ALL
 };
 
@@ -35,13 +37,16 @@ static const struct argp_option rows[] = {
     {"data", OPTION_DATA, "SPEC", 0,
      "measure the loader alone, not networks, on NAME[:PATH], e.g. fashion-mnist or cifar100:DIR",
      0},
+    {"size", OPTION_SIZE, "N", 0,
+     "with --data: height and width of images, for sets of images of any size (64)", 0},
     {"batch", OPTION_BATCH, "N", 0, "images a step (128; mobilenet 64)", 0},
     {"threads", OPTION_THREADS, "N", 0, "default: one per core; with --data 1", 0},
     {"precision", OPTION_PRECISION, "P", 0, "f32 (default) or bf16", 0},
     {"repeat", OPTION_REPEAT, "N", 0,
      "timed steps per mode (15); with --data passes over the set (3 seconds)", 0},
     {"all", OPTION_ALL, NULL, 0,
-     "with --data: every augmentation: also turned, with colours changed, with a square cut out",
+     "with --data: every augmentation: also turned, with colours changed, with a square cut out, "
+     "mixed with another image",
      0},
     {"profile", OPTION_PROFILE, NULL, 0, "also a table of every step of every network", 0},
     {"json", OPTION_JSON, NULL, 0, "print JSON", 0},
@@ -58,6 +63,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_DATA:
         options->data = text;
+        return 0;
+    case OPTION_SIZE:
+        options->size = option_number(state, "size", text, 1, 1024);
         return 0;
     case OPTION_ALL:
         options->all = true;
@@ -92,8 +100,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         argp_error(state, "%s: no argument wanted", text);
         return 0;
     case ARGP_KEY_END:
-        if (options->all && !options->data)
-            argp_error(state, "--all: an option of --data found, and no --data");
+        if ((options->all || options->size) && !options->data)
+            argp_error(state, "--%s: an option of --data found, and no --data",
+                       options->all ? "all" : "size");
         if (options->data && options->networks)
             argp_error(state, "--%s: an option of networks found, and --data runs none",
                        options->networks);
@@ -166,7 +175,7 @@ static void print_loader_text(const char *data, bool all,
 {
     printf("%s, batches of %d images of %dx%dx%d, %s, normalised, by %d thread%s\n", data,
            result->batch, result->shape[0], result->shape[1], result->shape[2],
-           all ? "turned, flipped, cropped, recoloured, cut out" : "flipped, cropped",
+           all ? "turned, flipped, cropped, recoloured, cut out, mixed" : "flipped, cropped",
            result->threads, result->threads > 1 ? "s" : "");
     printf("%.0f images/s per core, %.0f images/s\n", result->images_per_second_per_core,
            result->images_per_second);
@@ -194,6 +203,7 @@ static int run_loader(const struct options *options)
                                                         .batch = options->bench.batch,
                                                         .threads = options->bench.threads,
                                                         .repeat = options->bench.repeat,
+                                                        .size = options->size,
                                                         .all = options->all};
     struct retort_bench_loader_result result;
     if (retort_bench_loader(&loading, &result) != RETORT_OK)

@@ -57,6 +57,7 @@ struct retort_bench_loader_options {
     const char *data; /* "name[:path]"; its training images are read */
     int batch;        /* 0: 128 */
     int threads;      /* that prepare batches; 0: 1 */
+    int size;         /* height and width, for sets of images of any size; 0: 64 */
     int repeat;       /* passes over the training images; 0: as many as begin within 3 seconds */
     bool all;         /* every augmentation that there is, not only flip and crop */
 };

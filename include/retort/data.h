@@ -44,8 +44,9 @@ struct retort_data_info {
     int shape[3]; /* channels, height, width */
     long train, test;
     int train_per_class[2], test_per_class[2]; /* the fewest and the most images of a class */
-    double held_out; /* share of each class that became the test set; 0: it has one of its own */
-    int left_out;    /* records that were left out when the set was converted */
+    double held_out;    /* share of each class that became the test set; 0: it has one of its own */
+    int left_out;       /* records that were left out when the set was converted */
+    const char *remark; /* what else one should know of how it was read, one sentence; or NULL */
     double mean[RETORT_DATA_CHANNELS],
         std[RETORT_DATA_CHANNELS]; /* of the training images' values / 255, per channel */
     int skipped_count;

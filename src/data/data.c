@@ -64,6 +64,7 @@ static enum retort_status take_info(struct dataset *dataset, struct retort_data_
         .test_per_class = {test[0], test[1]},
         .held_out = dataset->held_out,
         .left_out = dataset->left_out,
+        .remark = dataset->remark,
         .skipped_count = dataset->skipped.count,
         .skipped = dataset->skipped.sentences,
     };

@@ -99,6 +99,8 @@ static enum retort_status assign(struct image_tree *images)
     TRY(check_classes(images));
     TRY(image_tree_check_folders(images, train));
     TRY(image_tree_assign(images, train, IMAGE_TRAIN));
+    if (has_train && image_tree_has(images, "val/") && image_tree_has(images, "test/"))
+        images->dataset->remark = "the images of val are the test set, those of test are not used";
     if (has_train && image_tree_has(images, "val/"))
         return assign_test(images, "val/");
     if (has_train && image_tree_has(images, "test/"))

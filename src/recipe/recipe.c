@@ -53,7 +53,9 @@ static const struct setting data_rows[] = {
      .fallback = "1", .help = "cutmix's shares are drawn from Beta(this, this)"},
     {"val", SETTING_INT, offsetof(struct recipe_data, val), .low = 0, .high = INT_MAX,
      .fallback = "0",
-     .help = "training images held out, to choose settings by; classes in equal shares"},
+     .help =
+         "training images held out, to choose settings by; classes in equal shares, and the same "
+         "images for every seed. Mean and deviation stay those of all training images"},
     {"size", SETTING_INT, offsetof(struct recipe_data, size), .low = 0, .high = 1024,
      .fallback = "0",
      .help = "height and width for sets of images of any size; 0: their default, 64"},

@@ -12,7 +12,7 @@
 #include "data/loader.h"
 
 enum { CROP = 4, CUTOUT = 8 };
-static const double ROTATION = 15, JITTER = 0.2;
+static const double ROTATION = 15, JITTER = 0.2, MIXUP = 0.2, CUTMIX = 1;
 static const double LONG_ENOUGH = 3; /* seconds */
 
 struct moment {
@@ -72,12 +72,15 @@ enum retort_status retort_bench_loader(const struct retort_bench_loader_options 
         loading.rotation = ROTATION;
         loading.cutout = CUTOUT;
         loading.jitter = JITTER;
+        loading.mixup = MIXUP;
+        loading.cutmix = CUTMIX;
     }
     struct dataset dataset = {0};
     struct loader *loader = NULL;
     enum retort_status status;
     const struct moment start = now();
-    TRY_DONE(dataset_open(options->data, &(struct dataset_options){0}, &dataset));
+    TRY_DONE(
+        dataset_open(options->data, &(struct dataset_options){.size = options->size}, &dataset));
     const double reading = now().cpu - start.cpu;
     TRY_DONE(loader_create(&dataset, true, &loading, &loader));
     struct retort_bench_loader_result made = {

@@ -288,8 +288,9 @@ static enum retort_status tell_images(const struct run *run)
         snprintf(val, sizeof(val), ", %d held out to choose by", dataset->val.count);
     if (dataset->held_out > 0)
         snprintf(share, sizeof(share), ", a share of %g held out of each class", dataset->held_out);
-    snprintf(text, sizeof(text), "%s: %d images to train%s, %d to test at the end%s", dataset->name,
-             dataset->train.count, val, dataset->test.count, share);
+    snprintf(text, sizeof(text), "%s: %d images to train%s, %d to test at the end%s%s%s",
+             dataset->name, dataset->train.count, val, dataset->test.count, share,
+             dataset->remark ? "; " : "", dataset->remark ? dataset->remark : "");
     return run_tell(run, &(struct retort_progress){.kind = RETORT_NOTE, .part = "", .text = text});
 }
 

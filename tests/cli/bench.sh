@@ -34,7 +34,7 @@ grep -qE '_per_core":[1-9][0-9.e+]*,"images_per_second":[1-9][0-9.e+]*,"threads"
 make_data
 expect 0 ' images/s per core, ' bench --data "fashion-mnist:$folder/data" --repeat 2 --batch 8 --threads 2
 grep -q 'batches of 8 images of 1x32x32, .* by 2 threads$' "$folder/out" || fail "--data: $(cat "$folder/out")"
-expect 0 'turned, flipped, cropped, recoloured, cut out, normalised' \
+expect 0 'turned, flipped, cropped, recoloured, cut out, mixed, normalised' \
     bench --data "fashion-mnist:$folder/data" --repeat 1 --batch 8 --all
 expect 2 'no --data' bench --all
 expect 1 '40 images, at least one full batch of 128' bench --data "fashion-mnist:$folder/data"

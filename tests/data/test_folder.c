@@ -275,6 +275,7 @@ static void test_is_used_where_there_is_no_val(void **state)
     add_images(&set, "val/a", 1, 3);
     add_images(&set, "val/b", 2, 2);
     assert_ok(open_folder(&set, &options, &dataset));
+    assert_non_null(strstr(dataset.remark, "those of test are not used"));
     assert_int_equal(dataset.test.count, 5);
     dataset_release(&dataset);
     release(&set);
