@@ -273,12 +273,14 @@ static enum retort_status apply(const char *override, struct recipe *recipe, str
 static enum retort_status make(const struct recipe_yaml *yaml, const char *const *overrides,
                                int override_count, struct recipe *recipe, struct arena *arena)
 {
+    struct recipe usual;
+    TRY(settings_defaults(&recipe_settings, &usual, arena));
     TRY(settings_defaults(&recipe_settings, recipe, arena));
     TRY(recipe_yaml_locate(yaml, recipe_schema_read(&recipe_settings, yaml, recipe, arena)));
     for (int i = 0; i < override_count; i++)
         TRY(apply(overrides[i], recipe, arena));
     TRY(recipe_yaml_locate(yaml, settings_check(&recipe_settings, recipe, NULL)));
-    return recipe_yaml_locate(yaml, recipe_check(recipe));
+    return recipe_yaml_locate(yaml, recipe_check(recipe, &usual));
 }
 
 enum retort_status recipe_load(const char *path, const char *const *overrides, int override_count,

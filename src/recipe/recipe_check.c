@@ -337,10 +337,8 @@ static enum retort_status check_mixing(const struct recipe *recipe)
     return RETORT_OK;
 }
 
-enum retort_status recipe_check(struct recipe *recipe)
+enum retort_status recipe_check(struct recipe *recipe, const struct recipe *usual)
 {
-    struct recipe usual;
-    TRY(settings_defaults(&recipe_settings, &usual, &recipe->arena));
     if (recipe->distill.cache && recipe->data.views == 0)
         recipe->data.views = CACHED_VIEWS;
     if (recipe->distill.cache_maps && !recipe->distill.cache)
@@ -349,8 +347,8 @@ enum retort_status recipe_check(struct recipe *recipe)
         return fail(RETORT_INVALID, "distill.cache: on, but students that teach each other change: "
                                     "off wanted");
     TRY(check_name(recipe->name));
-    TRY(check_augment(&recipe->data, &usual.data));
-    TRY(check_ensemble(&recipe->distill.ensemble, &usual.distill.ensemble));
+    TRY(check_augment(&recipe->data, &usual->data));
+    TRY(check_ensemble(&recipe->distill.ensemble, &usual->distill.ensemble));
     if (!recipe->data.set[0])
         return fail(RETORT_INVALID, "data.set: nothing found, the name of a data set wanted");
     if (!recipe->student.network[0])

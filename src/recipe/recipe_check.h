@@ -5,7 +5,8 @@
 #include "recipe/recipe.h"
 
 /* Resolve what is left to the budget (0, auto) and look for combinations that cannot work. Every
- * value is in its range already. RETORT_INVALID "path: ...". */
-enum retort_status recipe_check(struct recipe *recipe);
+ * value is in its range already. usual: what a recipe is that says nothing. RETORT_INVALID
+ * "path: ...". */
+enum retort_status recipe_check(struct recipe *recipe, const struct recipe *usual);
 
 #endif

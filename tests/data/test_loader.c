@@ -75,8 +75,9 @@ static struct epoch *read_epoch(struct loader *loader, int number, int first)
         memcpy(epoch->indices + epoch->batches * BATCH, batch.indices, BATCH * sizeof(int));
         memcpy(epoch->views + epoch->batches * BATCH, batch.views, BATCH * sizeof(int));
         if (batch.others) {
-            memcpy(epoch->others + epoch->batches * BATCH, batch.others, BATCH * sizeof(int));
-            memcpy(epoch->shares + epoch->batches * BATCH, batch.shares, BATCH * sizeof(float));
+            const size_t n = (size_t)batch.n;
+            memcpy(epoch->others + epoch->batches * BATCH, batch.others, n * sizeof(int));
+            memcpy(epoch->shares + epoch->batches * BATCH, batch.shares, n * sizeof(float));
         }
         epoch->images += batch.n;
         epoch->n[epoch->batches++] = batch.n;
