@@ -87,8 +87,8 @@ enum retort_status settings_defaults(const struct setting_table *table, void *ta
 
 /* Set one field from text. path is a row's name, or names with dots through GROUP, OPTION (made
  * with its defaults if absent) and GROUPS (an index: "stages.0.epochs"). An OPTION itself takes on
- * or off. Checks type, range and choices: RETORT_INVALID "kl.temperature: -1 found, a number from
- * 0.01 to 1000 wanted". */
+ * or off, GROUPS the empty text, for none. Checks type, range and choices: RETORT_INVALID
+ * "kl.temperature: -1 found, a number from 0.01 to 1000 wanted". */
 enum retort_status settings_set(const struct setting_table *table, void *target, const char *path,
                                 const char *text, struct arena *arena);
 

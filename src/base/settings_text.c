@@ -230,8 +230,13 @@ static enum retort_status set_field(const struct setting *row, void *field, cons
         return set_texts(row, field, text, arena, place);
     case SETTING_OPTION:
         return switch_option(row, field, text, arena, place);
-    case SETTING_GROUP:
     case SETTING_GROUPS:
+        if (text[0])
+            return refuse(place, "a value found, nothing wanted, which takes all items out, or the "
+                                 "name of a setting inside one");
+        *(struct group_list *)field = (struct group_list){0};
+        return RETORT_OK;
+    case SETTING_GROUP:
         return refuse(place, "a value found, the name of a setting inside it wanted");
     }
     if (!read)

@@ -348,6 +348,12 @@ static void bad_overrides_are_named(void **state)
         {"data.path=\xff", "--set data.path: the value is not UTF-8 text"},
         {"distill.stages.0.losses.ce=off", "distill.stages.0.losses: none found"},
         {"teacher.weights=a.safetensors", "teacher: network and weights found"},
+        {"data.rotation=20", "data.rotation: set, but data.augment does not hold rotate"},
+        {"data.cutout=4", "data.cutout: set, but data.augment does not hold cutout"},
+        {"data.mixup=1", "data.mixup: set, but data.augment does not hold mixup"},
+        {"data.cutmix=0.5", "data.cutmix: set, but data.augment does not hold cutmix"},
+        {"data.jitter=0.5", "data.jitter: set, but data.augment does not hold jitter"},
+        {"distill.ensemble.weights=dirichlet", "distill.ensemble.weights: set, but rule is not"},
     };
     struct recipe recipe;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -420,6 +426,52 @@ static void damaged_recipes_are_answered(void **state)
 }
 
 /* Stages share what is left of the student's epochs, and take schedule and rate from it. */
+/* Of the budget, so that it can be another one; a number of epochs cannot. */
+static void stages_may_have_a_percent_of_the_budget(void **state)
+{
+    static const char percent[] = "name: x\n" DATA TEACHER STUDENT
+                                  "distill: {stages: [{percent: 30, losses: {gram: {}}}, {losses: "
+                                  "{ce: {}}}]}\n",
+                      number[] = "name: x\n" DATA TEACHER STUDENT
+                                 "distill: {stages: [{epochs: 9, losses: {gram: {}}}, {epochs: 21, "
+                                 "losses: {ce: {}}}]}\n";
+    static const char *const budgets[] = {"quick", "full"};
+    static const int first[] = {9, 60}, second[] = {21, 140};
+    struct recipe recipe;
+    for (int i = 0; i < 2; i++) {
+        char override[64];
+        snprintf(override, sizeof(override), "student.train.budget=%s", budgets[i]);
+        assert_ok(load(percent, override, &recipe));
+        const struct recipe_stage *stages = recipe.distill.stages.items;
+        assert_int_equal(stages[0].epochs, first[i]);
+        assert_int_equal(stages[0].percent, 0);
+        assert_int_equal(stages[1].epochs, second[i]);
+        recipe_release(&recipe);
+    }
+    assert_ok(load(number, NULL, &recipe));
+    assert_int_equal(recipe.student.train.epochs, 30);
+    recipe_release(&recipe);
+    assert_fails(load(number, "student.train.budget=full", &recipe), RETORT_INVALID,
+                 "30 epochs found, but student.train.budget: full means 200");
+    assert_fails(load(number, "distill.stages.0.percent=30", &recipe), RETORT_INVALID,
+                 "distill.stages.0.percent: found beside epochs");
+}
+
+/* Files of teachers and their number. */
+static void as_many_weights_as_teachers_are_wanted(void **state)
+{
+    static const char *const three[] = {"teacher.network=", "teacher.weights=a,b,c"},
+                             *const two[] = {"teacher.network=", "teacher.weights=a,b,c",
+                                             "teacher.count=2"};
+    struct recipe recipe;
+    const char *path = write_text(GOOD, strlen(GOOD));
+    assert_ok(recipe_load(path, three, 2, &recipe));
+    assert_int_equal(recipe.teacher.count, 3);
+    recipe_release(&recipe);
+    assert_fails(recipe_load(path, two, 3, &recipe), RETORT_INVALID,
+                 "teacher.weights: 3 files found, but teacher.count is 2");
+}
+
 static void stages_without_epochs_share_the_rest(void **state)
 {
     struct recipe recipe;
@@ -479,6 +531,22 @@ static void presets_make_stages(void **state)
     assert_string_equal(settled("distill: {preset: two-stage}\n", false), "gram 3;ce kl gram 7;");
     assert_string_equal(settled("distill: {preset: fsp}\n", false), "gram 3;ce 7;");
     assert_string_equal(settled("distill: {stages: [{losses: {kl: {}}}]}\n", true), "kl 10;");
+}
+
+/* A recipe that lists stages can be tried with a preset's. */
+static void stages_can_be_taken_out(void **state)
+{
+    static const char *const overrides[] = {"distill.stages=", "distill.preset=fsp",
+                                            "student.train.epochs=10"};
+    struct recipe recipe;
+    assert_ok(recipe_load(write_text(design, strlen(design)), overrides, 3, &recipe));
+    assert_int_equal(recipe.distill.stages.count, 0);
+    assert_ok(recipe_settle(&recipe, false));
+    const struct recipe_stage *stages = recipe.distill.stages.items;
+    assert_int_equal(recipe.distill.stages.count, 2);
+    assert_int_equal(stages[0].epochs, 3);
+    assert_null(stages[0].losses.settings[LOSS_ce]);
+    recipe_release(&recipe);
 }
 
 static void a_printed_recipe_is_read_back_equal(void **state)
@@ -560,8 +628,11 @@ int main(void)
         cmocka_unit_test(large_and_deep_rubbish_is_refused_soon),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(damaged_recipes_are_answered),
+        cmocka_unit_test(stages_may_have_a_percent_of_the_budget),
+        cmocka_unit_test(as_many_weights_as_teachers_are_wanted),
         cmocka_unit_test(stages_without_epochs_share_the_rest),
         cmocka_unit_test(presets_make_stages),
+        cmocka_unit_test(stages_can_be_taken_out),
         cmocka_unit_test(a_printed_recipe_is_read_back_equal),
         cmocka_unit_test(all_recipes_of_the_tree_load),
         cmocka_unit_test(every_setting_has_help),

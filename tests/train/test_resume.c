@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "tiny.h"
 
 /* ---- stopping and going on ---- */
 
@@ -75,6 +76,82 @@ static void a_lost_state_costs_a_part_and_no_more(void **state)
     tiny_assert_equal_runs(tiny_whole_run(), folder);
 }
 
+/* ---- other ways to distil ---- */
+
+enum { MOST_OVERRIDES = 6 };
+
+/* Each has a state of its own: several students, students one after the other, files of what
+ * teachers said, gradients that are cut. */
+static const struct method {
+    const char *name, *overrides[MOST_OVERRIDES], *file;
+} methods[] = {
+    {"peers",
+     {"teacher.network=", "teacher.count=0", "distill.peers=3", "student.baseline=false"},
+     "student"},
+    {"generations",
+     {"distill.generations=3", "student.baseline=false", "student.train.lr=0.01"},
+     "generation-2"},
+    {"cached",
+     {"distill.cache=on", "distill.cache_maps=on", "data.views=2",
+      "distill.ensemble.gram_teacher=first"},
+     "student"},
+    {"balanced", {"distill.balance=grad-norm"}, "student"},
+    {"means",
+     {"distill.ensemble.rule=mean-logits", "distill.ensemble.k=2",
+      "distill.ensemble.gram_teacher=mean"},
+     "student"},
+};
+
+static int stop_after(void *context, const struct retort_progress *progress)
+{
+    struct tiny_stop *stop = context;
+    (void)progress;
+    return ++stop->seen == stop->after;
+}
+
+static enum retort_status run_method(const struct method *method, const char *folder, bool resume,
+                                     struct tiny_stop *stop)
+{
+    struct retort_run_result result;
+    struct retort_run_options options = {.recipe = tiny_recipe(),
+                                         .overrides = method->overrides,
+                                         .folder = folder,
+                                         .resume = resume,
+                                         .save_minutes = 1e-9,
+                                         .listener = stop_after,
+                                         .context = stop};
+    while (options.override_count < MOST_OVERRIDES && method->overrides[options.override_count])
+        options.override_count++;
+    TRY(retort_run(&options, &result));
+    retort_run_release(&result);
+    return RETORT_OK;
+}
+
+static void every_method_goes_on_where_it_was_stopped(void **state)
+{
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        const struct method *method = &methods[i];
+        struct tiny_stop whole = {0};
+        char name[64], first[256], second[256];
+        snprintf(first, sizeof(first), "%s", support_path(method->name));
+        assert_ok(run_method(method, first, false, &whole));
+        for (int eighth = 3; eighth < 8; eighth++) {
+            struct tiny_stop stop = {.after = whole.seen * eighth / 8}, rest = {0};
+            snprintf(name, sizeof(name), "%s-%d", method->name, eighth);
+            snprintf(second, sizeof(second), "%s", support_path(name));
+            assert_fails(run_method(method, second, false, &stop), RETORT_STOPPED, "stopped");
+            assert_ok(run_method(method, second, true, &rest));
+            for (int file = 0; file < 2; file++) {
+                snprintf(name, sizeof(name), "%s.safetensors", file ? "student" : method->file);
+                char *a = file_join(first, name), *b = file_join(second, name);
+                tiny_assert_equal_files(a, b);
+                free(a);
+                free(b);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +160,7 @@ int main(void)
         cmocka_unit_test(a_finished_run_may_be_resumed),
         cmocka_unit_test(training_then_distilling_is_the_whole_run),
         cmocka_unit_test(a_lost_state_costs_a_part_and_no_more),
+        cmocka_unit_test(every_method_goes_on_where_it_was_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
