@@ -72,12 +72,10 @@ static enum retort_status check_beside(struct image_tree *images)
 static enum retort_status check_classes(const struct image_tree *images)
 {
     const struct dataset *dataset = images->dataset;
-    const char *rest = dataset->skipped.count ? "is left" : "found";
-    if (dataset->classes == 0)
-        return fail(RETORT_FORMAT, "%s: no class %s, at least 2 wanted", images->tree.path, rest);
-    return dataset->classes > 1 ? RETORT_OK
-                                : fail(RETORT_FORMAT, "%s: 1 class %s, \"%s\", at least 2 wanted",
-                                       images->tree.path, rest, dataset->class_names[0]);
+    return dataset->classes > 1
+               ? RETORT_OK
+               : fail(RETORT_FORMAT, "%s: 1 class %s, \"%s\", at least 2 wanted", images->tree.path,
+                      dataset->skipped.count ? "is left" : "found", dataset->class_names[0]);
 }
 
 /* The images of a folder of its own are the test set. */

@@ -323,6 +323,8 @@ static enum retort_status check_classes(struct image_tree *images, struct image_
     if (status == RETORT_OK)
         drop_classes(images->dataset, keeps, writer, renamed);
     free(block);
+    if (status == RETORT_OK && images->dataset->classes == 0)
+        return fail(RETORT_FORMAT, "%s: no class is left", images->tree.path);
     return status;
 }
 

@@ -701,6 +701,25 @@ static void damaged_texts_are_refused(void **state)
     }
 }
 
+/* Not even one class has images in both parts. */
+static void nothing_left_is_an_error(void **state)
+{
+    const struct dataset_options skip = {.size = 8, .skip_bad = true};
+    struct set set;
+    struct dataset dataset;
+    make_tiny(&set, false);
+    for (int i = 0; i < set.count; i++)
+        if (strncmp(set.names[i], "val/", 4) == 0) {
+            free(set.files[i].bytes.data);
+            set.files[i].bytes = text("not an image");
+        }
+    const char *path = next_path("");
+    images_write_folder(path, set.files, set.count);
+    assert_fails(open_at("tiny-imagenet", path, &skip, &dataset), RETORT_FORMAT,
+                 "no class is left (4 left out before, the first: ");
+    release(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -722,6 +741,7 @@ int main(void)
         cmocka_unit_test(a_cut_archive_is_refused),
         cmocka_unit_test(tiny_imagenet_is_read),
         cmocka_unit_test(damaged_texts_are_refused),
+        cmocka_unit_test(nothing_left_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
