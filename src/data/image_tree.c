@@ -238,13 +238,12 @@ enum retort_status image_tree_hold_out(struct image_tree *images, double share)
 
 /* ---- decoding ---- */
 
+static const char *const part_names[IMAGE_PARTS] = {"training", "test"};
+
 static enum retort_status fail_empty(const struct image_tree *images, int label, int part)
 {
-    static const char *const names[IMAGE_PARTS] = {"training", "test"};
-    const struct dataset *dataset = images->dataset;
-    return fail(RETORT_FORMAT, "%s: class \"%s\": no %s images %s", images->tree.path,
-                dataset->class_names[label], names[part],
-                dataset->skipped.count ? "are left" : "found");
+    return fail(RETORT_FORMAT, "%s: class \"%s\": no %s images found", images->tree.path,
+                images->dataset->class_names[label], part_names[part]);
 }
 
 /* Places by class, and in a class by name: the order of the tree but for the classes. A class
@@ -278,17 +277,20 @@ static enum retort_status give_places(struct image_tree *images, int counts[IMAG
 }
 
 /* Which classes have images in both parts: keeps[label]. One that has not is an error, or with
- * skip_bad it is left out, with what images it has. */
-static enum retort_status find_classes(struct image_tree *images, const bool *seen, bool *keeps)
+ * skip_bad it is left out, with what images it has. counts: (parts, classes). */
+static enum retort_status find_classes(struct image_tree *images, const int *counts, bool *keeps)
 {
     const struct dataset *dataset = images->dataset;
     for (int k = 0; k < dataset->classes; k++) {
-        keeps[k] = true;
-        for (int part = 0; part < IMAGE_PARTS && keeps[k]; part++) {
-            keeps[k] = seen[part * dataset->classes + k];
-            if (!keeps[k])
-                TRY(skip(images, fail_empty(images, k, part)));
-        }
+        const int train = counts[k], test = counts[dataset->classes + k];
+        const int empty = train == 0 ? IMAGE_TRAIN : IMAGE_TEST;
+        keeps[k] = train > 0 && test > 0;
+        if (!keeps[k])
+            TRY(skip(images,
+                     fail(RETORT_FORMAT,
+                          "%s: class \"%s\": no %s images are left; its %d others go with it",
+                          images->tree.path, dataset->class_names[k], part_names[empty],
+                          train + test)));
     }
     return RETORT_OK;
 }
@@ -314,12 +316,12 @@ static enum retort_status check_classes(struct image_tree *images, struct image_
 {
     size_t classes = (size_t)images->dataset->classes;
     void *block;
-    TRY(memory_zeroed(classes, sizeof(int) + (1 + IMAGE_PARTS) * sizeof(bool), &block));
-    int *renamed = block;
-    bool *keeps = (bool *)(renamed + classes), *seen = keeps + classes;
+    TRY(memory_zeroed(classes, (1 + IMAGE_PARTS) * sizeof(int) + sizeof(bool), &block));
+    int *renamed = block, *counts = renamed + classes;
+    bool *keeps = (bool *)(counts + IMAGE_PARTS * classes);
     for (int part = 0; part < IMAGE_PARTS; part++)
-        image_writer_see(writer, part, seen + (size_t)part * classes);
-    enum retort_status status = find_classes(images, seen, keeps);
+        image_writer_count(writer, part, counts + (size_t)part * classes);
+    enum retort_status status = find_classes(images, counts, keeps);
     if (status == RETORT_OK)
         drop_classes(images->dataset, keeps, writer, renamed);
     free(block);

@@ -152,12 +152,12 @@ void image_writer_label(struct image_writer *writer, enum image_part part, int p
     writer->parts[part].set.labels[place] = label;
 }
 
-void image_writer_see(const struct image_writer *writer, enum image_part part, bool *seen)
+void image_writer_count(const struct image_writer *writer, enum image_part part, int *counts)
 {
     const struct image_set *set = &writer->parts[part].set;
     for (int i = 0; i < set->count; i++)
         if (set->labels[i] >= 0)
-            seen[set->labels[i]] = true;
+            counts[set->labels[i]]++;
 }
 
 void image_writer_relabel(struct image_writer *writer, enum image_part part, const int *renamed)

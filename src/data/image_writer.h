@@ -41,8 +41,8 @@ enum retort_status image_writer_put(struct image_writer *writer, enum image_part
                                     const uint8_t *pixels);
 void image_writer_label(struct image_writer *writer, enum image_part part, int place, int label);
 
-/* Set seen[label] for every label that was given. */
-void image_writer_see(const struct image_writer *writer, enum image_part part, bool *seen);
+/* Add to counts[label] how often each label was given. */
+void image_writer_count(const struct image_writer *writer, enum image_part part, int *counts);
 
 /* Replace each label that was given by renamed[label]; a negative one takes it away. */
 void image_writer_relabel(struct image_writer *writer, enum image_part part, const int *renamed);

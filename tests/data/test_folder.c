@@ -579,8 +579,8 @@ static void a_class_of_which_nothing_is_left_is_left_out(void **state)
     static const struct {
         const char *folder, *message;
         int spoilt;
-    } rows[] = {{"val/cat/", "class \"cat\": no test images are left", 2},
-                {"train/cat/", "class \"cat\": no training images are left", 4}};
+    } rows[] = {{"val/cat/", "class \"cat\": no test images are left; its 4 others go", 2},
+                {"train/cat/", "class \"cat\": no training images are left; its 2 others go", 4}};
     const struct dataset_options skip = {.size = 16, .skip_bad = true};
     for (size_t row = 0; row < 2; row++) {
         struct set set;
