@@ -168,6 +168,37 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     close_fixture(&f);
 }
 
+/* Frozen networks have no gradients, and need less memory than the same network in training. */
+static void teachers_hold_nothing_for_training(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    open_fixture(&f);
+    f.setup.teacher_count = 2;
+    assert_ok(trainer_create(&f.setup, &trainer));
+    for (int i = 0; i < 2; i++) {
+        assert_null(executor_parameters(trainer->teachers[i].executor).gradients);
+        assert_true(executor_workspace(trainer->teachers[i].executor) <
+                    executor_workspace(trainer->students[0].executor));
+    }
+    assert_non_null(executor_parameters(trainer->students[0].executor).gradients);
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
+/* As it does for each stage. */
+static void a_trainer_begins_at_rest(void **state)
+{
+    struct fixture f;
+    struct trainer *trainer;
+    open_fixture(&f);
+    assert_ok(trainer_create(&f.setup, &trainer));
+    for (size_t i = 0; i < trainer->optimizers[0].view.count; i++)
+        assert_true(trainer->optimizers[0].velocity[i] == 0);
+    trainer_destroy(trainer);
+    close_fixture(&f);
+}
+
 /* Also for the first batch, which nobody has read ahead. */
 static void the_time_that_training_waits_is_told(void **state)
 {
@@ -963,6 +994,8 @@ int main(void)
         cmocka_unit_test(students_of_equal_seeds_are_bit_equal),
         cmocka_unit_test(students_of_different_seeds_are_not),
         cmocka_unit_test(the_teacher_is_not_written_to_and_a_change_is_noticed),
+        cmocka_unit_test(teachers_hold_nothing_for_training),
+        cmocka_unit_test(a_trainer_begins_at_rest),
         cmocka_unit_test(the_time_that_training_waits_is_told),
         cmocka_unit_test(a_listener_sees_every_step_and_stops_the_epoch),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_epoch),
