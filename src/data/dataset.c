@@ -333,7 +333,7 @@ enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_op
                                 enum retort_status status)
 {
     struct skip_list *list = &dataset->skipped;
-    if ((status != RETORT_FORMAT && status != RETORT_IO) || !options->skip_bad)
+    if (status != RETORT_FORMAT || !options->skip_bad)
         return status;
     if ((list->count & (list->count - 1)) == 0) { /* room for the next power of two */
         size_t room = list->count ? 2 * (size_t)list->count : 1;

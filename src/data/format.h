@@ -38,8 +38,8 @@ enum retort_status dataset_name_class(struct dataset *dataset, int label, const 
                                       size_t length);
 
 /* What to do about a bad record, whose status and recorded sentence these are: with skip_bad the
- * sentence goes into dataset->skipped and the result is RETORT_OK. RETORT_FORMAT and RETORT_IO
- * (a file that may not be read) are bad records; all else stays what it is. */
+ * sentence goes into dataset->skipped and the result is RETORT_OK. Only RETORT_FORMAT is a bad
+ * record; all else stays what it is. */
 enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_options *options,
                                 enum retort_status status);
 

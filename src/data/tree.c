@@ -3,11 +3,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/tar.h"
 
@@ -305,6 +307,9 @@ static enum retort_status visit_folder(const struct tree *tree, const struct tre
         if (!path)
             return fail(RETORT_MEMORY, "%s: out of memory", tree->path);
         enum retort_status status = file_read(path, TREE_LARGEST_FILE, &bytes);
+        /* A file that may not be read is a bad one; a disk that fails is not. */
+        if (status == RETORT_IO && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) && is_of_name(errno))
+            status = RETORT_FORMAT;
         free(path);
         status = status == RETORT_OK ? visitor->take(visitor->context, i, &bytes)
                                      : visitor->broken(visitor->context, status);
