@@ -83,13 +83,14 @@ static json_t *info_json(const struct retort_data_info *info)
         json_array_append_new(names, text_json(info->class_names[i]));
     for (int i = 0; i < info->skipped_count; i++)
         json_array_append_new(skipped, text_json(info->skipped[i]));
-    return json_pack("{s:s, s:i, s:i, s:[iii], s:o, s:o, s:o, s:o, s:i, s:f, s:[ii], s:[ii], s:s?}",
-                     "name", info->name, "train", (int)info->train, "test", (int)info->test,
-                     "shape", info->shape[0], info->shape[1], info->shape[2], "mean", mean, "std",
-                     std, "classes", names, "skipped", skipped, "left_out", info->left_out,
-                     "held_out", info->held_out, "train_per_class", info->train_per_class[0],
-                     info->train_per_class[1], "test_per_class", info->test_per_class[0],
-                     info->test_per_class[1], "remark", info->remark);
+    return json_pack(
+        "{s:s, s:i, s:i, s:[iii], s:o, s:o, s:o, s:o, s:i, s:f, s:[ii], s:[ii], s:i, s:s?}", "name",
+        info->name, "train", (int)info->train, "test", (int)info->test, "shape", info->shape[0],
+        info->shape[1], info->shape[2], "mean", mean, "std", std, "classes", names, "skipped",
+        skipped, "left_out", info->left_out, "held_out", info->held_out, "train_per_class",
+        info->train_per_class[0], info->train_per_class[1], "test_per_class",
+        info->test_per_class[0], info->test_per_class[1], "val", (int)info->val, "remark",
+        info->remark);
 }
 
 static void print_numbers(const char *title, const double *values, int count)
@@ -104,8 +105,10 @@ static void print_info(const struct retort_data_info *info)
 {
     enum { SHOWN = 10 };
     printf("%-9s %s\n", "set", info->name);
-    printf("%-9s %ld training, %ld test, %dx%dx%d\n", "images", info->train, info->test,
-           info->shape[0], info->shape[1], info->shape[2]);
+    printf("%-9s %ld training, %ld test, ", "images", info->train, info->test);
+    if (info->val > 0)
+        printf("%ld validation, ", info->val);
+    printf("%dx%dx%d\n", info->shape[0], info->shape[1], info->shape[2]);
     printf("%-9s %d to %d training, %d to %d test", "per class", info->train_per_class[0],
            info->train_per_class[1], info->test_per_class[0], info->test_per_class[1]);
     if (info->held_out > 0)

@@ -41,8 +41,8 @@ struct retort_data_info {
     char *name;
     int classes;
     char **class_names;
-    int shape[3]; /* channels, height, width */
-    long train, test;
+    int shape[3];          /* channels, height, width */
+    long train, test, val; /* images; val: 0 unless the set has validation images of its own */
     int train_per_class[2], test_per_class[2]; /* the fewest and the most images of a class */
     double held_out;    /* share of each class that became the test set; 0: it has one of its own */
     int left_out;       /* records that were left out when the set was converted */

@@ -60,6 +60,7 @@ static enum retort_status take_info(struct dataset *dataset, struct retort_data_
         .shape = {dataset->train.channels, dataset->train.height, dataset->train.width},
         .train = dataset->train.count,
         .test = dataset->test.count,
+        .val = dataset->val.count,
         .train_per_class = {train[0], train[1]},
         .test_per_class = {test[0], test[1]},
         .held_out = dataset->held_out,

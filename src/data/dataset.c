@@ -194,6 +194,9 @@ static enum retort_status open_whole(const struct source *source,
 static enum retort_status select_images(const struct dataset_options *options,
                                         struct dataset *dataset)
 {
+    if (dataset->val.count > 0 && options->val > 0)
+        return fail(RETORT_INVALID, "val: %d found, but %s has validation images of its own",
+                    options->val, dataset->name);
     enum { SPLIT_SEED = 1 }; /* always the same: teachers of one seed teach students of another */
     TRY(image_set_split(&dataset->train, dataset->classes, options->val, SPLIT_SEED,
                         &dataset->val));

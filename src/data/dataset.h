@@ -36,7 +36,8 @@ struct dataset {
     int classes;
     char **class_names; /* classes texts, never NULL */
     struct image_set train, test;
-    struct image_set val; /* held out of train; empty unless options.val asks for it */
+    struct image_set val; /* held out of train, if options.val asks for it, or the set's own; may be
+                             empty */
     float mean[DATASET_CHANNELS],
         std[DATASET_CHANNELS]; /* of the whole training set's values / 255, before padding and
                                   before `val` and `limit` are applied */

@@ -3,7 +3,8 @@
  *     DIR/train/CLASS/.../FILE   and DIR/val or DIR/test of the same form
  *     DIR/CLASS/.../FILE         a share of each class, held_out, is the test set: one in ten
  *
- * With both val and test, val is used: the test set of most such sets has no labels. */
+ * With both val and test, val is to choose by and test to test; but where the images of test lie in
+ * no folders of classes, as they have no labels, val is the test set. */
 #include "data/format.h"
 #include "data/image_file.h"
 #include "data/image_tree.h"
@@ -87,6 +88,18 @@ static enum retort_status assign_test(struct image_tree *images, const char *fol
     return image_tree_assign(images, folder, IMAGE_TEST);
 }
 
+/* Does any image lie in a folder of one of the classes? */
+static bool is_labelled(const struct image_tree *images, const char *folder)
+{
+    for (int i = 0; i < images->tree.count; i++) {
+        size_t length = 0;
+        const char *name = image_tree_class(images, i, folder, &length);
+        if (name && image_tree_find_class(images->dataset, name, length) >= 0)
+            return true;
+    }
+    return false;
+}
+
 static enum retort_status assign(struct image_tree *images)
 {
     double share = images->options->held_out;
@@ -97,8 +110,14 @@ static enum retort_status assign(struct image_tree *images)
     TRY(check_classes(images));
     TRY(image_tree_check_folders(images, train));
     TRY(image_tree_assign(images, train, IMAGE_TRAIN));
-    if (has_train && image_tree_has(images, "val/") && image_tree_has(images, "test/"))
-        images->dataset->remark = "the images of val are the test set, those of test are not used";
+    if (has_train && image_tree_has(images, "val/") && image_tree_has(images, "test/")) {
+        if (is_labelled(images, "test/")) {
+            TRY(image_tree_assign(images, "val/", IMAGE_VAL));
+            return assign_test(images, "test/");
+        }
+        images->dataset->remark =
+            "the images of val are the test set, those of test have no labels";
+    }
     if (has_train && image_tree_has(images, "val/"))
         return assign_test(images, "val/");
     if (has_train && image_tree_has(images, "test/"))
@@ -122,7 +141,7 @@ done:
 
 const struct dataset_format dataset_folder = {
     .name = "folder",
-    .help = "train/CLASS/*.jpg or *.png, and val or test (else one image in ten tests, or "
+    .help = "train/CLASS/*.jpg or *.png, and val, test or both (else one image in ten tests, or "
             "held_out); a folder or a tar archive",
     .any_size = true,
     .may_hold_out = true,

@@ -238,7 +238,7 @@ enum retort_status image_tree_hold_out(struct image_tree *images, double share)
 
 /* ---- decoding ---- */
 
-static const char *const part_names[IMAGE_PARTS] = {"training", "test"};
+static const char *const part_names[IMAGE_PARTS] = {"training", "test", "validation"};
 
 static enum retort_status fail_empty(const struct image_tree *images, int label, int part)
 {
@@ -262,7 +262,8 @@ static enum retort_status give_places(struct image_tree *images, int counts[IMAG
         counts[part] = 0;
         for (int k = 0; k < classes; k++) {
             int count = next[part * classes + k];
-            if (count == 0 && !images->options->skip_bad && status == RETORT_OK)
+            if (count == 0 && part != IMAGE_VAL && !images->options->skip_bad &&
+                status == RETORT_OK)
                 status = fail_empty(images, k, part);
             next[part * classes + k] = counts[part];
             counts[part] += count;
@@ -372,7 +373,8 @@ enum retort_status image_tree_decode(struct image_tree *images, int size,
     int counts[IMAGE_PARTS];
     TRY(give_places(images, counts));
     for (int part = 0; part < IMAGE_PARTS; part++)
-        TRY(image_writer_begin(writer, part, counts[part], CHANNELS, size, size));
+        if (part != IMAGE_VAL || counts[part] > 0)
+            TRY(image_writer_begin(writer, part, counts[part], CHANNELS, size, size));
     void *pixels;
     TRY(memory_zeroed((size_t)size * (size_t)size, CHANNELS, &pixels));
     struct decoding decoding = {images, writer, pixels, size};

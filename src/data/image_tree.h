@@ -12,7 +12,7 @@ struct image_tree {
     const struct dataset_options *options;
     struct dataset *dataset;
     struct image_tree_file {
-        int part;  /* IMAGE_TRAIN, IMAGE_TEST, or -1: not an image of the set */
+        int part;  /* enum image_part, or -1: not an image of the set */
         int label; /* of an image */
         int place; /* in its part */
     } * files;     /* like tree.files */
@@ -48,7 +48,7 @@ enum retort_status image_tree_assign(struct image_tree *images, const char *fold
  * at least one and not all; always the same ones, which are among those of any larger share. */
 enum retort_status image_tree_hold_out(struct image_tree *images, double share);
 
-/* Decode all images that were given a part into the writer. A class of which one part has no image
+/* Decode all images that were given a part into the writer. A class without training or test images
  * is an error, or with skip_bad it leaves the data set, and the others move up. */
 enum retort_status image_tree_decode(struct image_tree *images, int size,
                                      struct image_writer *writer);

@@ -233,25 +233,34 @@ static enum retort_status correct_sums(struct image_writer *writer, uint8_t *ima
     return RETORT_OK;
 }
 
+static bool is_begun(const struct image_writer_part *part)
+{
+    return part->set.labels;
+}
+
 static enum retort_status finish(struct image_writer *writer, struct dataset *dataset,
                                  uint8_t *image)
 {
     struct image_writer_part *parts = writer->parts;
     TRY(correct_sums(writer, image));
     for (int part = 0; part < IMAGE_PARTS; part++)
-        TRY(close_gaps(writer, part, image));
+        if (is_begun(&parts[part]))
+            TRY(close_gaps(writer, part, image));
     if (!writer->keeps_statistics)
         image_sums_finish(&writer->sums, parts[IMAGE_TRAIN].set.channels, dataset->mean,
                           dataset->std);
     if (writer->folder) {
         for (int part = 0; part < IMAGE_PARTS; part++)
-            TRY(file_commit(&parts[part].file));
+            if (is_begun(&parts[part]))
+                TRY(file_commit(&parts[part].file));
         return shard_describe(writer->folder, dataset, &parts[IMAGE_TRAIN].set,
-                              &parts[IMAGE_TEST].set);
+                              &parts[IMAGE_TEST].set, &parts[IMAGE_VAL].set);
     }
     dataset->train = parts[IMAGE_TRAIN].set;
     dataset->test = parts[IMAGE_TEST].set;
-    parts[IMAGE_TRAIN].set = parts[IMAGE_TEST].set = (struct image_set){0};
+    dataset->val = parts[IMAGE_VAL].set;
+    for (int part = 0; part < IMAGE_PARTS; part++)
+        parts[part].set = (struct image_set){0};
     return RETORT_OK;
 }
 

@@ -10,7 +10,8 @@
 #include "data/dataset.h"
 #include "data/image_set.h"
 
-enum image_part { IMAGE_TRAIN, IMAGE_TEST, IMAGE_PARTS };
+/* Only sets that have validation images of their own begin the last one. */
+enum image_part { IMAGE_TRAIN, IMAGE_TEST, IMAGE_VAL, IMAGE_PARTS };
 
 struct image_writer {
     const char *folder; /* of a shard; NULL: memory */
@@ -47,8 +48,8 @@ void image_writer_count(const struct image_writer *writer, enum image_part part,
 /* Replace each label that was given by renamed[label]; a negative one takes it away. */
 void image_writer_relabel(struct image_writer *writer, enum image_part part, const int *renamed);
 
-/* Closes the gaps. In memory: fills dataset's train, test, mean and std. A shard: writes its files,
- * the description last. dataset->name must be known. */
+/* Closes the gaps. In memory: fills dataset's train, test, val, mean and std. A shard: writes its
+ * files, the description last. dataset->name must be known. */
 enum retort_status image_writer_finish(struct image_writer *writer, struct dataset *dataset);
 
 #endif

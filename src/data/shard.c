@@ -35,15 +35,17 @@ enum {
     SUM_BYTES = 8,
     VERSION = 2,
     CLASSES = 1 << 20, /* at most */
+    VAL = 2,           /* the part that need not be there */
+    PARTS = 3,
 };
 
 static const char description[] = "shard.json";
 static const char lock_name[] = ".converting";
 static const char format_name[] = "retort.shard";
-const char *const shard_pixels[2] = {"train.pixels", "test.pixels"};
-static const char *const shard_labels[2] = {"train.labels", "test.labels"};
-static const char *const shard_sums[2] = {"train.sums", "test.sums"};
-static const char *const part_names[2] = {"train", "test"};
+const char *const shard_pixels[PARTS] = {"train.pixels", "test.pixels", "val.pixels"};
+static const char *const shard_labels[PARTS] = {"train.labels", "test.labels", "val.labels"};
+static const char *const shard_sums[PARTS] = {"train.sums", "test.sums", "val.sums"};
+static const char *const part_names[PARTS] = {"train", "test", "val"};
 
 /* Without an allocation, so that want of memory does not make a shard something else. */
 bool shard_is_there(const char *path)
@@ -58,13 +60,16 @@ bool shard_is_there(const char *path)
 /* The files that a folder may hold before it is a shard. */
 static void remove_files(const char *folder)
 {
-    const char *const names[] = {description,     shard_pixels[0], shard_pixels[1], shard_labels[0],
-                                 shard_labels[1], shard_sums[0],   shard_sums[1]};
     int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (size_t i = 0; opened >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
-        unlinkat(opened, names[i], 0);
-    if (opened >= 0)
-        close(opened);
+    if (opened < 0)
+        return;
+    unlinkat(opened, description, 0);
+    for (int part = 0; part < PARTS; part++) {
+        unlinkat(opened, shard_pixels[part], 0);
+        unlinkat(opened, shard_labels[part], 0);
+        unlinkat(opened, shard_sums[part], 0);
+    }
+    close(opened);
 }
 
 static enum retort_status check_empty(const char *folder)
@@ -268,14 +273,17 @@ static enum retort_status write_description(const char *path, json_t *json)
 }
 
 enum retort_status shard_describe(const char *folder, const struct dataset *dataset,
-                                  const struct image_set *train, const struct image_set *test)
+                                  const struct image_set *train, const struct image_set *test,
+                                  const struct image_set *val)
 {
-    const struct image_set *sets[2] = {train, test};
+    const struct image_set *sets[PARTS] = {train, test, val};
     json_t *checksums = json_object(), *json = NULL;
     char *path = file_join(folder, description);
     enum retort_status status =
         path && checksums ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", folder);
-    for (int part = 0; part < 2 && status == RETORT_OK; part++) {
+    for (int part = 0; part < PARTS && status == RETORT_OK; part++) {
+        if (sets[part]->count == 0)
+            continue;
         status = write_numbers(folder, shard_labels[part], sets[part], false, checksums);
         if (status == RETORT_OK)
             status = write_numbers(folder, shard_sums[part], sets[part], true, checksums);
@@ -284,6 +292,10 @@ enum retort_status shard_describe(const char *folder, const struct dataset *data
         status = check_names(path, dataset);
     if (status == RETORT_OK) {
         json = describe(dataset, train, test, checksums);
+        if (json && val->count > 0 && json_object_set_new(json, "val", json_integer(val->count))) {
+            json_decref(json);
+            json = NULL;
+        }
         status = write_description(path, json);
     }
     json_decref(json);
@@ -473,7 +485,7 @@ static enum retort_status read_description(const char *folder, const char *path,
 {
     const char *format = json_string_value(json_object_get(json, "format"));
     const char *name = json_string_value(json_object_get(json, "name"));
-    struct image_set *sets[2] = {&dataset->train, &dataset->test};
+    struct image_set *sets[PARTS] = {&dataset->train, &dataset->test, &dataset->val};
     int version, shape[3], count;
     uint64_t sum;
     if (!format || strcmp(format, format_name) != 0)
@@ -488,9 +500,11 @@ static enum retort_status read_description(const char *folder, const char *path,
     if (!name || !name[0])
         return fail(RETORT_FORMAT, "%s: name: a text wanted", path);
     TRY(get_shape(path, json_object_get(json, "shape"), shape));
-    for (int part = 0; part < 2; part++) {
-        TRY(get_number(path, json_object_get(json, part_names[part]), part_names[part], 1,
-                       INT_MAX - 1, &count));
+    for (int part = 0; part < PARTS; part++) {
+        const json_t *number = json_object_get(json, part_names[part]);
+        if (part == VAL && !number)
+            continue;
+        TRY(get_number(path, number, part_names[part], 1, INT_MAX - 1, &count));
         *sets[part] = (struct image_set){
             .count = count, .channels = shape[0], .height = shape[1], .width = shape[2]};
     }
@@ -500,9 +514,10 @@ static enum retort_status read_description(const char *folder, const char *path,
                    &dataset->left_out));
     TRY(get_classes(path, json_object_get(json, "classes"), dataset));
     TRY(get_share(path, json_object_get(json, "held_out"), &dataset->held_out));
-    for (int part = 0; part < 2; part++)
-        TRY(open_part(folder, part, json_object_get(json, "checksums"), dataset->classes,
-                      sets[part]));
+    for (int part = 0; part < PARTS; part++)
+        if (sets[part]->count > 0)
+            TRY(open_part(folder, part, json_object_get(json, "checksums"), dataset->classes,
+                          sets[part]));
     TRY(sum_description(path, json, &sum));
     TRY(check_sum(path, sum, json_object_get(json, "checksum")));
     free(dataset->name);
@@ -552,8 +567,8 @@ static void find_damage(const struct image_set *set, struct damage *damage)
 
 enum retort_status shard_verify(const char *path, const struct dataset *dataset)
 {
-    const struct image_set *sets[2] = {&dataset->train, &dataset->test};
-    for (int part = 0; part < 2; part++) {
+    const struct image_set *sets[PARTS] = {&dataset->train, &dataset->test, &dataset->val};
+    for (int part = 0; part < PARTS; part++) {
         struct damage damage = {0};
         find_damage(sets[part], &damage);
         if (damage.count > 0)

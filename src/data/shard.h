@@ -2,8 +2,9 @@
  *
  * shard.json describes it; train.pixels and test.pixels hold the images one after the other,
  * (channels, height, width) bytes each; train.labels and test.labels a little-endian 32-bit number
- * for each, train.sums and test.sums a checksum of 64 bits. The pixels are mapped, never loaded as
- * a whole. */
+ * for each, train.sums and test.sums a checksum of 64 bits; where a set has validation images of
+ * its own, so do val.pixels, val.labels and val.sums. The pixels are mapped, never loaded as a
+ * whole. */
 #ifndef DATA_SHARD_H
 #define DATA_SHARD_H
 
@@ -12,7 +13,7 @@
 #include "base/lock.h"
 #include "data/dataset.h"
 
-extern const char *const shard_pixels[2]; /* names of files, by enum image_part */
+extern const char *const shard_pixels[3]; /* names of files, by enum image_part */
 
 /* Whether a folder holds a shard. */
 bool shard_is_there(const char *path);
@@ -32,9 +33,10 @@ void shard_end(struct shard_making *making);
 /* It failed: remove what it has left. Accepts a zeroed struct. */
 void shard_abandon(struct shard_making *making);
 
-/* Write the labels, the sums and, last, shard.json. The sets need sums. */
+/* Write the labels, the sums and, last, shard.json. The sets need sums; val may be empty. */
 enum retort_status shard_describe(const char *folder, const struct dataset *dataset,
-                                  const struct image_set *train, const struct image_set *test);
+                                  const struct image_set *train, const struct image_set *test,
+                                  const struct image_set *val);
 
 /* Fill dataset, the name included. All but the pixels is held against its checksums. */
 enum retort_status shard_open(const char *path, struct dataset *dataset);

@@ -285,7 +285,7 @@ static enum retort_status tell_images(const struct run *run)
     char text[512], val[64] = "", share[64] = "";
     const struct dataset *dataset = &run->experiment.dataset;
     if (dataset->val.count)
-        snprintf(val, sizeof(val), ", %d held out to choose by", dataset->val.count);
+        snprintf(val, sizeof(val), ", %d to choose by", dataset->val.count);
     if (dataset->held_out > 0)
         snprintf(share, sizeof(share), ", a share of %g held out of each class", dataset->held_out);
     snprintf(text, sizeof(text), "%s: %d images to train%s, %d to test at the end%s%s%s",

@@ -81,7 +81,7 @@ static const char *next_path(const char *suffix)
 static enum retort_status open_at(const char *format, const char *path,
                                   const struct dataset_options *options, struct dataset *dataset)
 {
-    char specification[300];
+    char specification[400];
     snprintf(specification, sizeof(specification), "%s:%s", format, path);
     return dataset_open(specification, options, dataset);
 }
@@ -259,7 +259,7 @@ static void looking_tells_what_reading_does(void **state)
     release(&set);
 }
 
-static void test_is_used_where_there_is_no_val(void **state)
+static void val_and_test_are_what_they_are_called(void **state)
 {
     const struct dataset_options options = {.size = 8};
     struct set set = {0};
@@ -275,7 +275,35 @@ static void test_is_used_where_there_is_no_val(void **state)
     add_images(&set, "val/a", 1, 3);
     add_images(&set, "val/b", 2, 2);
     assert_ok(open_folder(&set, &options, &dataset));
-    assert_non_null(strstr(dataset.remark, "those of test are not used"));
+    assert_null(dataset.remark);
+    assert_int_equal(dataset.test.count, 3);
+    assert_int_equal(dataset.val.count, 5);
+    char shard[200], source[300];
+    struct dataset mapped;
+    snprintf(shard, sizeof(shard), "%s", next_path(""));
+    snprintf(source, sizeof(source), "folder:%s", next_path(""));
+    images_write_folder(source + strlen("folder:"), set.files, set.count);
+    assert_ok(dataset_convert(source, &options, shard, &mapped));
+    dataset_release(&mapped);
+    const struct dataset_options checked = {.verify = true};
+    assert_ok(open_at("shard", shard, &checked, &mapped));
+    assert_int_equal(mapped.val.count, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(mapped.val.labels[i], dataset.val.labels[i]);
+        assert_memory_equal(image_set_view(&mapped.val, (size_t)i),
+                            image_set_view(&dataset.val, (size_t)i), image_set_size(&mapped.val));
+    }
+    dataset_release(&mapped);
+    dataset_release(&dataset);
+    const struct dataset_options more = {.size = 8, .val = 2}; /* a second set of that kind */
+    assert_fails(open_folder(&set, &more, &dataset), RETORT_INVALID,
+                 "val: 2 found, but folder has validation images of its own");
+    for (int i = 0; i < set.count; i++) /* without labels */
+        if (strncmp(set.names[i], "test/", 5) == 0)
+            snprintf(set.names[i], sizeof(set.names[i]), "test/images/%d.png", i);
+    assert_ok(open_folder(&set, &options, &dataset));
+    assert_non_null(strstr(dataset.remark, "those of test have no labels"));
+    assert_int_equal(dataset.val.count, 0);
     assert_int_equal(dataset.test.count, 5);
     dataset_release(&dataset);
     release(&set);
@@ -728,7 +756,7 @@ int main(void)
         cmocka_unit_test(the_share_that_is_held_out_is_a_setting),
         cmocka_unit_test(a_class_of_which_nothing_is_left_is_left_out),
         cmocka_unit_test(looking_tells_what_reading_does),
-        cmocka_unit_test(test_is_used_where_there_is_no_val),
+        cmocka_unit_test(val_and_test_are_what_they_are_called),
         cmocka_unit_test(images_may_lie_deeper_and_have_the_default_size),
         cmocka_unit_test(bad_files_are_errors_or_listed),
         cmocka_unit_test(refused_entries_do_not_move_the_root),

@@ -446,7 +446,7 @@ static void a_large_set_is_never_in_memory_as_a_whole(void **state)
                               .std = {1, 1, 1}};
     test.count = 1;
     assert_ok(file_make_folder(made));
-    assert_ok(shard_describe(made, &dataset, &train, &test));
+    assert_ok(shard_describe(made, &dataset, &train, &test, &(struct image_set){0}));
     for (int part = 0; part < 2; part++) { /* files of holes: zeros that take no room */
         char *path = file_join(made, shard_pixels[part]);
         int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
