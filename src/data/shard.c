@@ -1,4 +1,4 @@
-/* shard.c - a data set as files that are mapped.
+/* shard.c - a data set as files that are mapped: opening and checking it.
  *
  * The description is written last and by rename, so that a folder without it is no shard. What it
  * says is held against the files' sizes; labels are read and checked, pixels can be anything.
@@ -8,7 +8,6 @@
  * the description; and one for the description, of its compact text without this one. */
 #include "data/shard.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -27,124 +26,32 @@
 #include "base/memory.h"
 #include "data/format.h"
 #include "data/image_set.h"
+#include "data/shard_parts.h"
 
 enum {
     LARGEST_DESCRIPTION = 16 * 1024 * 1024,
     LARGEST_SIDE = 4096,
-    LABEL_BYTES = 4,
-    SUM_BYTES = 8,
-    VERSION = 2,
     CLASSES = 1 << 20, /* at most */
-    VAL = 2,           /* the part that need not be there */
-    PARTS = 3,
 };
 
-static const char description[] = "shard.json";
-static const char lock_name[] = ".converting";
-static const char format_name[] = "retort.shard";
-const char *const shard_pixels[PARTS] = {"train.pixels", "test.pixels", "val.pixels"};
-static const char *const shard_labels[PARTS] = {"train.labels", "test.labels", "val.labels"};
-static const char *const shard_sums[PARTS] = {"train.sums", "test.sums", "val.sums"};
-static const char *const part_names[PARTS] = {"train", "test", "val"};
+const char shard_description[] = "shard.json";
+const char shard_format[] = "retort.shard";
+const char *const shard_pixels[SHARD_PARTS] = {"train.pixels", "test.pixels", "val.pixels"};
+const char *const shard_labels[SHARD_PARTS] = {"train.labels", "test.labels", "val.labels"};
+const char *const shard_sums[SHARD_PARTS] = {"train.sums", "test.sums", "val.sums"};
+const char *const shard_part_names[SHARD_PARTS] = {"train", "test", "val"};
 
 /* Without an allocation, so that want of memory does not make a shard something else. */
 bool shard_is_there(const char *path)
 {
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool there = folder >= 0 && faccessat(folder, description, F_OK, 0) == 0;
+    bool there = folder >= 0 && faccessat(folder, shard_description, F_OK, 0) == 0;
     if (folder >= 0)
         close(folder);
     return there;
 }
 
-/* The files that a folder may hold before it is a shard. */
-static void remove_files(const char *folder)
-{
-    int opened = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (opened < 0)
-        return;
-    unlinkat(opened, description, 0);
-    for (int part = 0; part < PARTS; part++) {
-        unlinkat(opened, shard_pixels[part], 0);
-        unlinkat(opened, shard_labels[part], 0);
-        unlinkat(opened, shard_sums[part], 0);
-    }
-    close(opened);
-}
-
-static enum retort_status check_empty(const char *folder)
-{
-    DIR *opened = opendir(folder);
-    if (!opened)
-        return fail(RETORT_IO, "%s: cannot open: %s", folder, strerror(errno));
-    enum retort_status status = RETORT_OK;
-    for (struct dirent *entry; status == RETORT_OK && (entry = readdir(opened));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
-            strcmp(entry->d_name, lock_name))
-            status = fail(RETORT_INVALID, "%s: holds %s, an empty or new folder wanted", folder,
-                          entry->d_name);
-    closedir(opened);
-    return status;
-}
-
-/* Under the lock, whose file was there already: somebody died. */
-static enum retort_status remove_left_overs(const char *folder)
-{
-    if (shard_is_there(folder)) /* between its last file and its end */
-        return RETORT_OK;
-    remove_files(folder);
-    return file_sweep(folder);
-}
-
-enum retort_status shard_begin(const char *folder, struct shard_making *making)
-{
-    struct shard_making made = {.folder = folder, .made = !file_exists(folder)};
-    bool taken = false;
-    char *path = file_join(folder, lock_name);
-    enum retort_status status =
-        path ? file_make_folder(folder) : fail(RETORT_MEMORY, "%s: out of memory", folder);
-    const bool died = status == RETORT_OK && file_exists(path);
-    if (status == RETORT_OK)
-        status = lock_take(path, &made.lock, &taken);
-    if (status == RETORT_OK && !taken)
-        status = fail(RETORT_INVALID, "%s: another process converts a data set into it", folder);
-    if (status == RETORT_OK && died)
-        status = remove_left_overs(folder);
-    if (status == RETORT_OK)
-        status = check_empty(folder);
-    free(path);
-    if (status == RETORT_OK) {
-        *making = made;
-        return status;
-    }
-    lock_release(&made.lock);
-    if (made.made)
-        rmdir(folder);
-    return status;
-}
-
-void shard_end(struct shard_making *making)
-{
-    lock_release(&making->lock);
-    *making = (struct shard_making){0};
-}
-
-void shard_abandon(struct shard_making *making)
-{
-    const char *folder = making->made ? making->folder : NULL;
-    if (making->folder)
-        remove_files(making->folder);
-    shard_end(making);
-    if (folder)
-        rmdir(folder);
-}
-
 /* ---- checksums ---- */
-
-static json_t *sum_text(uint64_t sum)
-{
-    return json_sprintf("%016llx", (unsigned long long)sum);
-}
 
 static enum retort_status check_sum(const char *path, uint64_t found, const json_t *wanted)
 {
@@ -156,8 +63,7 @@ static enum retort_status check_sum(const char *path, uint64_t found, const json
                 json_is_string(wanted) ? json_string_value(wanted) : "one in the description");
 }
 
-/* Of a description: it does not depend on spaces and order. */
-static enum retort_status sum_description(const char *path, const json_t *json, uint64_t *sum)
+enum retort_status shard_sum_description(const char *path, const json_t *json, uint64_t *sum)
 {
     json_t *rest = json_copy((json_t *)(uintptr_t)json); /* without what memory was missing for */
     bool whole = rest && json_object_size(rest) == json_object_size(json);
@@ -170,138 +76,6 @@ static enum retort_status sum_description(const char *path, const json_t *json, 
     *sum = hash_bytes(HASH_START, text, strlen(text));
     free(text);
     return RETORT_OK;
-}
-
-/* ---- writing ---- */
-
-/* A file of little-endian numbers and its checksum. */
-struct number_writer {
-    struct file_writer file;
-    uint64_t sum;
-};
-
-static void write_number(struct number_writer *writer, uint64_t number, int bytes)
-{
-    unsigned char text[SUM_BYTES];
-    for (int k = 0; k < bytes; k++)
-        text[k] = (unsigned char)(number >> (8 * k));
-    fwrite(text, 1, (size_t)bytes, writer->file.stream);
-    writer->sum = hash_bytes(writer->sum, text, (size_t)bytes);
-}
-
-/* Labels, or sums. */
-static enum retort_status write_numbers(const char *folder, const char *name,
-                                        const struct image_set *set, bool sums, json_t *checksums)
-{
-    struct number_writer writer = {.sum = HASH_START};
-    char *path = file_join(folder, name);
-    enum retort_status status =
-        path ? file_begin(path, &writer.file) : fail(RETORT_MEMORY, "%s: out of memory", folder);
-    free(path);
-    if (status != RETORT_OK)
-        return status;
-    for (int i = 0; i < set->count; i++)
-        if (sums)
-            write_number(&writer, set->sums[i], SUM_BYTES);
-        else
-            write_number(&writer, (uint64_t)set->labels[i], LABEL_BYTES);
-    TRY(file_commit(&writer.file));
-    return json_object_set_new(checksums, name, sum_text(writer.sum))
-               ? fail(RETORT_MEMORY, "%s: out of memory", folder)
-               : RETORT_OK;
-}
-
-/* json_array_append_new takes its value in any case; a NULL, where memory is out, is a failure. */
-static json_t *list_names(const struct dataset *dataset)
-{
-    json_t *names = json_array();
-    for (int i = 0; i < dataset->classes; i++)
-        if (json_array_append_new(names, json_string(dataset->class_names[i]))) {
-            json_decref(names);
-            return NULL;
-        }
-    return names;
-}
-
-static json_t *list_numbers(const float *numbers, int count)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < count; i++)
-        if (json_array_append_new(list, json_real((double)numbers[i]))) {
-            json_decref(list);
-            return NULL;
-        }
-    return list;
-}
-
-/* NULL: memory is out. */
-static json_t *describe(const struct dataset *dataset, const struct image_set *train,
-                        const struct image_set *test, json_t *checksums)
-{
-    return json_pack("{s:s, s:i, s:s, s:[iii], s:i, s:i, s:i, s:f, s:o, s:o, s:o, s:O}", "format",
-                     format_name, "version", VERSION, "name", dataset->name, "shape",
-                     train->channels, train->height, train->width, "train", train->count, "test",
-                     test->count, "skipped", dataset->skipped.count, "held_out", dataset->held_out,
-                     "mean", list_numbers(dataset->mean, train->channels), "std",
-                     list_numbers(dataset->std, train->channels), "classes", list_names(dataset),
-                     "checksums", checksums);
-}
-
-/* JSON holds no text that is not UTF-8. */
-static enum retort_status check_names(const char *path, const struct dataset *dataset)
-{
-    for (int i = 0; i < dataset->classes; i++)
-        if (!json_takes(dataset->class_names[i]))
-            return fail(RETORT_FORMAT, "%s: the name of class %d is not UTF-8 text", path, i);
-    return RETORT_OK;
-}
-
-static enum retort_status write_description(const char *path, json_t *json)
-{
-    uint64_t sum;
-    if (!json)
-        return fail(RETORT_MEMORY, "%s: out of memory", path);
-    TRY(sum_description(path, json, &sum));
-    char *text = json_object_set_new(json, "checksum", sum_text(sum))
-                     ? NULL
-                     : json_text(json, JSON_INDENT(1));
-    if (!text)
-        return fail(RETORT_MEMORY, "%s: out of memory", path);
-    enum retort_status status = file_write(path, text, strlen(text));
-    free(text);
-    return status;
-}
-
-enum retort_status shard_describe(const char *folder, const struct dataset *dataset,
-                                  const struct image_set *train, const struct image_set *test,
-                                  const struct image_set *val)
-{
-    const struct image_set *sets[PARTS] = {train, test, val};
-    json_t *checksums = json_object(), *json = NULL;
-    char *path = file_join(folder, description);
-    enum retort_status status =
-        path && checksums ? RETORT_OK : fail(RETORT_MEMORY, "%s: out of memory", folder);
-    for (int part = 0; part < PARTS && status == RETORT_OK; part++) {
-        if (sets[part]->count == 0)
-            continue;
-        status = write_numbers(folder, shard_labels[part], sets[part], false, checksums);
-        if (status == RETORT_OK)
-            status = write_numbers(folder, shard_sums[part], sets[part], true, checksums);
-    }
-    if (status == RETORT_OK)
-        status = check_names(path, dataset);
-    if (status == RETORT_OK) {
-        json = describe(dataset, train, test, checksums);
-        if (json && val->count > 0 && json_object_set_new(json, "val", json_integer(val->count))) {
-            json_decref(json);
-            json = NULL;
-        }
-        status = write_description(path, json);
-    }
-    json_decref(json);
-    json_decref(checksums);
-    free(path);
-    return status;
 }
 
 /* ---- reading ---- */
@@ -356,17 +130,17 @@ static enum retort_status read_labels(const char *path, const json_t *sum, int c
 {
     void *labels;
     const unsigned char *data;
-    size_t bytes = (size_t)set->count * LABEL_BYTES;
+    size_t bytes = (size_t)set->count * SHARD_LABEL_BYTES;
     TRY(memory_zeroed((size_t)set->count, sizeof(*set->labels), &labels));
     set->labels = labels;
     TRY(map_numbers(path, bytes, sum, &data));
     enum retort_status status = RETORT_OK;
     for (int i = 0; i < set->count && status == RETORT_OK; i++) {
-        uint64_t label = little_endian(data + (size_t)i * LABEL_BYTES, LABEL_BYTES);
+        uint64_t label = little_endian(data + (size_t)i * SHARD_LABEL_BYTES, SHARD_LABEL_BYTES);
         if (label >= (uint64_t)classes)
-            status =
-                fail(RETORT_FORMAT, "%s: record %d at byte %zu: label %llu found, 0 to %d wanted",
-                     path, i, (size_t)i * LABEL_BYTES, (unsigned long long)label, classes - 1);
+            status = fail(RETORT_FORMAT,
+                          "%s: record %d at byte %zu: label %llu found, 0 to %d wanted", path, i,
+                          (size_t)i * SHARD_LABEL_BYTES, (unsigned long long)label, classes - 1);
         else
             set->labels[i] = (int)label;
     }
@@ -378,12 +152,12 @@ static enum retort_status read_sums(const char *path, const json_t *sum, struct 
 {
     void *sums;
     const unsigned char *data;
-    size_t bytes = (size_t)set->count * SUM_BYTES;
+    size_t bytes = (size_t)set->count * SHARD_SUM_BYTES;
     TRY(memory_zeroed((size_t)set->count, sizeof(*set->sums), &sums));
     set->sums = sums;
     TRY(map_numbers(path, bytes, sum, &data));
     for (int i = 0; i < set->count; i++)
-        set->sums[i] = little_endian(data + (size_t)i * SUM_BYTES, SUM_BYTES);
+        set->sums[i] = little_endian(data + (size_t)i * SHARD_SUM_BYTES, SHARD_SUM_BYTES);
     munmap((void *)(uintptr_t)data, bytes);
     return RETORT_OK;
 }
@@ -485,26 +259,26 @@ static enum retort_status read_description(const char *folder, const char *path,
 {
     const char *format = json_string_value(json_object_get(json, "format"));
     const char *name = json_string_value(json_object_get(json, "name"));
-    struct image_set *sets[PARTS] = {&dataset->train, &dataset->test, &dataset->val};
+    struct image_set *sets[SHARD_PARTS] = {&dataset->train, &dataset->test, &dataset->val};
     int version, shape[3], count;
     uint64_t sum;
-    if (!format || strcmp(format, format_name) != 0)
+    if (!format || strcmp(format, shard_format) != 0)
         return fail(RETORT_FORMAT, "%s: format: %s found, %s wanted", path,
-                    format ? format : "nothing", format_name);
-    TRY(get_number(path, json_object_get(json, "version"), "version", 1, VERSION, &version));
-    if (version < VERSION)
+                    format ? format : "nothing", shard_format);
+    TRY(get_number(path, json_object_get(json, "version"), "version", 1, SHARD_VERSION, &version));
+    if (version < SHARD_VERSION)
         return fail(RETORT_FORMAT,
                     "%s: version %d found, which has no checksums; %d wanted: convert the data set "
                     "again",
-                    path, version, VERSION);
+                    path, version, SHARD_VERSION);
     if (!name || !name[0])
         return fail(RETORT_FORMAT, "%s: name: a text wanted", path);
     TRY(get_shape(path, json_object_get(json, "shape"), shape));
-    for (int part = 0; part < PARTS; part++) {
-        const json_t *number = json_object_get(json, part_names[part]);
-        if (part == VAL && !number)
+    for (int part = 0; part < SHARD_PARTS; part++) {
+        const json_t *number = json_object_get(json, shard_part_names[part]);
+        if (part == SHARD_VAL && !number)
             continue;
-        TRY(get_number(path, number, part_names[part], 1, INT_MAX - 1, &count));
+        TRY(get_number(path, number, shard_part_names[part], 1, INT_MAX - 1, &count));
         *sets[part] = (struct image_set){
             .count = count, .channels = shape[0], .height = shape[1], .width = shape[2]};
     }
@@ -514,11 +288,11 @@ static enum retort_status read_description(const char *folder, const char *path,
                    &dataset->left_out));
     TRY(get_classes(path, json_object_get(json, "classes"), dataset));
     TRY(get_share(path, json_object_get(json, "held_out"), &dataset->held_out));
-    for (int part = 0; part < PARTS; part++)
+    for (int part = 0; part < SHARD_PARTS; part++)
         if (sets[part]->count > 0)
             TRY(open_part(folder, part, json_object_get(json, "checksums"), dataset->classes,
                           sets[part]));
-    TRY(sum_description(path, json, &sum));
+    TRY(shard_sum_description(path, json, &sum));
     TRY(check_sum(path, sum, json_object_get(json, "checksum")));
     free(dataset->name);
     dataset->name = strdup(name);
@@ -527,7 +301,7 @@ static enum retort_status read_description(const char *folder, const char *path,
 
 enum retort_status shard_open(const char *path, struct dataset *dataset)
 {
-    char *file = file_join(path, description);
+    char *file = file_join(path, shard_description);
     struct file_bytes bytes = {0};
     json_t *json = NULL;
     enum retort_status status;
@@ -567,8 +341,8 @@ static void find_damage(const struct image_set *set, struct damage *damage)
 
 enum retort_status shard_verify(const char *path, const struct dataset *dataset)
 {
-    const struct image_set *sets[PARTS] = {&dataset->train, &dataset->test, &dataset->val};
-    for (int part = 0; part < PARTS; part++) {
+    const struct image_set *sets[SHARD_PARTS] = {&dataset->train, &dataset->test, &dataset->val};
+    for (int part = 0; part < SHARD_PARTS; part++) {
         struct damage damage = {0};
         find_damage(sets[part], &damage);
         if (damage.count > 0)
