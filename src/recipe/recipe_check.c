@@ -224,6 +224,17 @@ static enum retort_status resolve_percents(struct recipe *recipe)
     return RETORT_OK;
 }
 
+/* Epochs that stages were given, and how many stages were given none. */
+static void count_epochs(const struct recipe_distill *distill, int *given, int *open)
+{
+    const struct recipe_stage *stages = distill->stages.items;
+    *given = *open = 0;
+    for (int i = 0; i < distill->stages.count; i++) {
+        *given += stages[i].epochs;
+        *open += stages[i].epochs == 0;
+    }
+}
+
 /* Either side may be given, or both, if they agree; neither: the budget's. Stages without epochs
  * share equally what the others leave. */
 static enum retort_status resolve_epochs(struct recipe *recipe)
@@ -231,11 +242,8 @@ static enum retort_status resolve_epochs(struct recipe *recipe)
     struct recipe_train *train = &recipe->student.train;
     struct recipe_stage *stages = recipe->distill.stages.items;
     const int count = recipe->distill.stages.count;
-    int given = 0, open = 0;
-    for (int i = 0; i < count; i++) {
-        given += stages[i].epochs;
-        open += stages[i].epochs == 0;
-    }
+    int given, open;
+    count_epochs(&recipe->distill, &given, &open);
     /* quick is what nobody has to ask for, full is */
     if (train->epochs == 0 && open == 0 && train->budget == BUDGET_FULL &&
         given != budgets[BUDGET_FULL].epochs)
@@ -247,11 +255,7 @@ static enum retort_status resolve_epochs(struct recipe *recipe)
         train->epochs = given;
     TRY(resolve_train("student", train));
     TRY(resolve_percents(recipe));
-    given = open = 0;
-    for (int i = 0; i < count; i++) {
-        given += stages[i].epochs;
-        open += stages[i].epochs == 0;
-    }
+    count_epochs(&recipe->distill, &given, &open);
     if (open == 0 ? given != train->epochs : given + open > train->epochs)
         return fail(
             RETORT_INVALID,

@@ -234,14 +234,15 @@ static enum retort_status do_teachers(struct run *run, struct model *models,
 
 /* ---- students ---- */
 
-/* A part that was not asked for takes its place in the summary all the same when it is there. */
-static enum retort_status do_student(struct run *run, const struct part *part, struct model *model)
+/* A part that was not asked for takes its place in the summary all the same when it is there.
+ * teaches: the next generation, and is guarded as teachers are. */
+static enum retort_status do_student(struct run *run, const struct part *part, bool teaches,
+                                     struct model *model)
 {
     struct evaluation evaluation;
     if (!experiment_asks(&run->experiment, part->bit) && !is_done(run, part->name))
         return RETORT_OK;
     TRY(do_part(run, part, model, &evaluation));
-    const bool teaches = strncmp(part->name, "generation-", strlen("generation-")) == 0;
     return teaches ? guard_own_teacher(run, part->name, model, &evaluation) : RETORT_OK;
 }
 
@@ -258,7 +259,7 @@ static enum retort_status do_generations(struct run *run, const struct model *co
                                                              experiment_teachers(&run->experiment))
                                         : experiment_student(&run->experiment, g, before, 1);
         model_release(model);
-        status = do_student(run, &part, model);
+        status = do_student(run, &part, g + 1 < generations, model);
         if (status == RETORT_OK && !model->values)
             break; /* not asked for */
     }
@@ -318,7 +319,7 @@ static enum retort_status do_parts(struct run *run)
     TRY_DONE(tell_skipped(run));
     TRY_DONE(do_teachers(run, models, teachers));
     if (experiment->recipe.student.baseline)
-        TRY_DONE(do_student(run, &baseline, &plain));
+        TRY_DONE(do_student(run, &baseline, false, &plain));
     TRY_DONE(do_generations(run, teachers));
     TRY_DONE(exhibits_note_run(&run->exhibits, experiment, &run->metrics));
     TRY_DONE(do_exhibits(run));

@@ -146,7 +146,7 @@ static void look_at_peers(const struct train_step *step, int to)
 static enum retort_status check_row(const float *live, const float *cached, size_t count,
                                     const char *what, int teacher, int image)
 {
-    double largest = 1e-6;
+    double largest = 1e-4; /* below that halves have few digits */
     for (size_t i = 0; i < count; i++)
         largest = fmax(largest, fabs((double)live[i]));
     for (size_t i = 0; i < count; i++)
