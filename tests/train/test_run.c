@@ -171,6 +171,51 @@ static void an_own_teacher_that_learnt_nothing_is_refused(void **state)
     free((void *)options.folder);
 }
 
+/* Half of the images are labelled as the neighbouring class's from now on. */
+static void mislabel_test_images(const char *folder)
+{
+    enum { HEADER = 8 };
+    struct file_bytes labels;
+    char *path = file_join(folder, "t10k-labels-idx1-ubyte");
+    assert_ok(file_read(path, 1 << 16, &labels));
+    for (size_t i = HEADER; i < labels.size / 2; i++)
+        labels.data[i] ^= 1;
+    assert_ok(file_write(path, labels.data, labels.size));
+    free(labels.data);
+    free(path);
+}
+
+/* It knows its trade, its file says how well, and these test images say otherwise. */
+static void a_teacher_that_falls_short_of_its_file_is_refused(void **state)
+{
+    char folder[256], weights[512];
+    struct retort_run_result result;
+    const char *const learning[] = {"teacher.count=1", "teacher.train.epochs=8"};
+    const char *const teaching[] = {"teacher.network=", "teacher.count=1", weights};
+    struct retort_run_options options = {.recipe = tiny_recipe(),
+                                         .overrides = learning,
+                                         .override_count = 2,
+                                         .folder = folder,
+                                         .parts = RETORT_TEACHERS};
+    const char *images = tiny_folder(200, 100);
+    snprintf(folder, sizeof(folder), "%s", support_path("skilled"));
+    assert_ok(retort_run(&options, &result));
+    assert_true(result.models[0].top1 > 90);
+    snprintf(weights, sizeof(weights), "teacher.weights=%s", result.models[0].path);
+    retort_run_release(&result);
+
+    mislabel_test_images(images);
+    snprintf(folder, sizeof(folder), "%s", support_path("falls-short"));
+    options.overrides = teaching;
+    options.override_count = 3;
+    options.parts = 0;
+    assert_fails(retort_run(&options, &result), RETORT_INVALID, "its file promises ");
+    options.resume = options.force = true;
+    assert_ok(retort_run(&options, &result));
+    assert_true(result.models[0].top1 < 60);
+    retort_run_release(&result);
+}
+
 /* A copy of the teacher whose classes are in another order. */
 static void changed_teacher(const char *path)
 {
@@ -276,6 +321,7 @@ int main(void)
         cmocka_unit_test(teachers_from_files_teach_the_same),
         cmocka_unit_test(a_teacher_that_knows_nothing_is_refused),
         cmocka_unit_test(an_own_teacher_that_learnt_nothing_is_refused),
+        cmocka_unit_test(a_teacher_that_falls_short_of_its_file_is_refused),
         cmocka_unit_test(a_teacher_with_other_classes_is_refused),
         cmocka_unit_test(a_teacher_that_does_not_fit_is_refused),
         cmocka_unit_test(a_plan_tells_what_a_run_does_and_writes_nothing),

@@ -1,6 +1,6 @@
 /* test_teacher_cache.c - rows come back as halves, and only rows that were written whole; a cache
  * of another key is begun anew; a disk without room is refused before anything is written. What a
- * training does with it is in test_trainer.c. */
+ * training does with it is in test_cached_training.c. */
 #include "support.h"
 
 #include <limits.h>

@@ -9,140 +9,60 @@
 #include "distill/adapter.h"
 #include "nn/op/op.h"
 #include "tiny.h"
+#include "training_fixture.h"
 #include "train/trainer.c"
-
-enum { TRAIN_IMAGES = 50, BATCH = 8, WIDTH = 6 };
-
-struct fixture {
-    struct dataset dataset;
-    struct recipe_data data;
-    struct recipe_train train;
-    struct arena arena;
-    const void *losses[LOSS_COUNT];
-    struct model teacher, student, peer, *models[2];
-    const struct model *teachers[2];
-    struct trainer_setup setup;
-};
-
-static void set_loss_to(struct fixture *f, enum loss_kind kind, const char *text)
-{
-    const struct setting_table *table = loss_of(kind)->settings;
-    void *settings;
-    assert_ok(arena_take(&f->arena, table->bytes, &settings));
-    assert_ok(settings_parse(table, settings, table->name, text, &f->arena));
-    f->losses[kind] = settings;
-}
-
-static void set_loss(struct fixture *f, enum loss_kind kind)
-{
-    set_loss_to(f, kind, "");
-}
-
-static void open_fixture(struct fixture *f)
-{
-    *f = (struct fixture){.data = {.pad = 1, .loader_threads = 1},
-                          .train = {.batch = BATCH,
-                                    .lr = 0.05,
-                                    .momentum = 0.9,
-                                    .nesterov = true,
-                                    .weight_decay = 5e-4,
-                                    .schedule = SCHEDULE_CONSTANT}};
-    tiny_dataset(TRAIN_IMAGES, 9, &f->dataset);
-    tiny_model(WIDTH, 1, &f->teacher);
-    tiny_model(WIDTH, 2, &f->student);
-    tiny_model(WIDTH, 3, &f->peer);
-    set_loss(f, LOSS_ce);
-    set_loss(f, LOSS_kl);
-    set_loss(f, LOSS_gram);
-    f->setup = (struct trainer_setup){.dataset = &f->dataset,
-                                      .data = &f->data,
-                                      .train = &f->train,
-                                      .losses = f->losses,
-                                      .epochs = 4,
-                                      .seed = 5,
-                                      .models = f->models,
-                                      .model_count = 1,
-                                      .teachers = f->teachers,
-                                      .teacher_count = 1};
-    f->models[0] = &f->student;
-    f->models[1] = &f->peer;
-    f->teachers[0] = f->teachers[1] = &f->teacher;
-}
-
-static void close_fixture(struct fixture *f)
-{
-    model_release(&f->teacher);
-    model_release(&f->student);
-    model_release(&f->peer);
-    dataset_release(&f->dataset);
-    arena_release(&f->arena);
-}
-
-/* The report of the last epoch; the model ends up with the trained numbers. */
-static struct training_report train_epochs(const struct trainer_setup *setup, int epochs)
-{
-    struct trainer *trainer;
-    struct training_report report = {0};
-    assert_ok(trainer_create(setup, &trainer));
-    for (int epoch = 0; epoch < epochs; epoch++)
-        assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
-    assert_true(trainer_teachers_intact(trainer));
-    assert_ok(trainer_store(trainer));
-    trainer_destroy(trainer);
-    return report;
-}
 
 static void the_loss_goes_down_where_there_is_something_to_learn(void **state)
 {
     struct fixture f;
-    open_fixture(&f);
+    fixture_open(&f);
     f.losses[LOSS_kl] = f.losses[LOSS_gram] = NULL;
     f.setup.teacher_count = 0;
-    double first = train_epochs(&f.setup, 1).value.total;
-    struct training_report last = train_epochs(&f.setup, 8);
+    double first = fixture_train(&f.setup, 1).value.total;
+    struct training_report last = fixture_train(&f.setup, 8);
     assert_true(last.value.total < 0.5 * first);
     assert_true(last.accuracy > 80);
     assert_int_equal(last.images, TRAIN_IMAGES / BATCH * BATCH);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void a_student_comes_nearer_to_its_teacher(void **state)
 {
     struct fixture f;
-    open_fixture(&f);
+    fixture_open(&f);
     f.losses[LOSS_ce] = NULL;
-    struct training_report first = train_epochs(&f.setup, 1), last = train_epochs(&f.setup, 8);
+    struct training_report first = fixture_train(&f.setup, 1), last = fixture_train(&f.setup, 8);
     assert_true(last.value.raw[LOSS_kl] < first.value.raw[LOSS_kl]);
     assert_true(last.value.raw[LOSS_gram] < 0.5 * first.value.raw[LOSS_gram]);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void students_of_equal_seeds_are_bit_equal(void **state)
 {
     struct fixture a, b;
     const char *augment[] = {"flip", "crop"};
-    open_fixture(&a);
-    open_fixture(&b);
+    fixture_open(&a);
+    fixture_open(&b);
     a.data.augment = b.data.augment = (struct text_list){2, augment};
     b.data.loader_threads = 3;
-    train_epochs(&a.setup, 2);
-    train_epochs(&b.setup, 2);
+    fixture_train(&a.setup, 2);
+    fixture_train(&b.setup, 2);
     tiny_assert_equal(&a.student, &b.student);
-    close_fixture(&a);
-    close_fixture(&b);
+    fixture_close(&a);
+    fixture_close(&b);
 }
 
 static void students_of_different_seeds_are_not(void **state)
 {
     struct fixture a, b;
-    open_fixture(&a);
-    open_fixture(&b);
+    fixture_open(&a);
+    fixture_open(&b);
     b.setup.seed++;
-    train_epochs(&a.setup, 1);
-    train_epochs(&b.setup, 1);
+    fixture_train(&a.setup, 1);
+    fixture_train(&b.setup, 1);
     assert_true(model_hash(&a.student) != model_hash(&b.student));
-    close_fixture(&a);
-    close_fixture(&b);
+    fixture_close(&a);
+    fixture_close(&b);
 }
 
 static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
@@ -150,7 +70,7 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
     struct fixture f;
     struct trainer *trainer;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     const uint64_t model = model_hash(&f.teacher);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
@@ -165,7 +85,7 @@ static void the_teacher_is_not_written_to_and_a_change_is_noticed(void **state)
         assert_true(trainer_teachers_intact(trainer));
     }
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* Frozen networks have no gradients, and need less memory than the same network in training. */
@@ -173,7 +93,7 @@ static void teachers_hold_nothing_for_training(void **state)
 {
     struct fixture f;
     struct trainer *trainer;
-    open_fixture(&f);
+    fixture_open(&f);
     f.setup.teacher_count = 2;
     assert_ok(trainer_create(&f.setup, &trainer));
     for (int i = 0; i < 2; i++) {
@@ -183,7 +103,7 @@ static void teachers_hold_nothing_for_training(void **state)
     }
     assert_non_null(executor_parameters(trainer->students[0].executor).gradients);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* As it does for each stage. */
@@ -191,12 +111,12 @@ static void a_trainer_begins_at_rest(void **state)
 {
     struct fixture f;
     struct trainer *trainer;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     for (size_t i = 0; i < trainer->optimizers[0].view.count; i++)
         assert_true(trainer->optimizers[0].velocity[i] == 0);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* Also for the first batch, which nobody has read ahead. */
@@ -205,7 +125,7 @@ static void the_time_that_training_waits_is_told(void **state)
     struct fixture f;
     struct trainer *trainer;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     for (int epoch = 0; epoch < 2; epoch++) {
         assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
@@ -215,7 +135,7 @@ static void the_time_that_training_waits_is_told(void **state)
         assert_true(training_waited_percent(&report) < 100);
     }
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static enum retort_status stop_at_three(void *context, const struct training_report *report)
@@ -231,14 +151,14 @@ static void a_listener_sees_every_step_and_stops_the_epoch(void **state)
     struct trainer *trainer;
     struct training_report report;
     long seen = 0;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_int_equal(trainer_steps(trainer), TRAIN_IMAGES / BATCH);
     assert_fails(trainer_epoch(trainer, 0, NULL, stop_at_three, &seen, &report), RETORT_STOPPED,
                  "three");
     assert_int_equal(seen, 3);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void a_loss_that_is_not_finite_stops_the_epoch(void **state)
@@ -246,7 +166,7 @@ static void a_loss_that_is_not_finite_stops_the_epoch(void **state)
     struct fixture f;
     struct trainer *trainer;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     f.train.lr = 1e30;
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_fails(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report), RETORT_BACKEND,
@@ -255,7 +175,7 @@ static void a_loss_that_is_not_finite_stops_the_epoch(void **state)
     assert_non_null(strstr(retort_message(), ", gram "));
     assert_null(strstr(retort_message(), "dkd")); /* takes no part */
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* A weight of the last layer, so that no ReLU takes it for 0. */
@@ -294,7 +214,7 @@ static void a_step_that_is_not_finite_is_left_out_if_wanted(void **state)
     struct fixture f;
     struct poison poison;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     f.train.not_finite = NOT_FINITE_SKIP;
     assert_ok(trainer_create(&f.setup, &poison.trainer));
     assert_ok(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report));
@@ -306,7 +226,7 @@ static void a_step_that_is_not_finite_is_left_out_if_wanted(void **state)
     assert_fails(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report),
                  RETORT_BACKEND, "the loss is not finite at step 3 of epoch 1");
     trainer_destroy(poison.trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* The loss is finite still, the new weights are not. */
@@ -315,14 +235,14 @@ static void the_last_step_of_a_diverging_run_is_noticed(void **state)
     struct fixture f;
     struct trainer *trainer;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     f.train.lr = 1e39; /* as a float it is infinite */
     f.train.schedule = SCHEDULE_CONSTANT;
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_fails(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report), RETORT_BACKEND,
                  "a weight is not finite at step 1 of epoch 1");
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void steps_without_effect_end_some_time(void **state)
@@ -331,7 +251,7 @@ static void steps_without_effect_end_some_time(void **state)
     struct trainer *trainer;
     struct training_report report;
     enum retort_status status = RETORT_OK;
-    open_fixture(&f);
+    fixture_open(&f);
     f.train.not_finite = NOT_FINITE_SKIP;
     assert_ok(trainer_create(&f.setup, &trainer));
     *last_weight(trainer) = NAN;
@@ -340,7 +260,7 @@ static void steps_without_effect_end_some_time(void **state)
         status = trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report);
     assert_fails(status, RETORT_BACKEND, "not finite");
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* How far all parameters are from where they were, and how many steps were clipped. */
@@ -349,7 +269,7 @@ static double distance_with(double clip_norm, long *clipped, uint64_t *hash)
     struct fixture f;
     struct trainer *trainer;
     struct training_report report;
-    open_fixture(&f);
+    fixture_open(&f);
     f.train.clip_norm = clip_norm;
     f.train.schedule = SCHEDULE_CONSTANT;
     f.train.lr = 0.01;
@@ -366,7 +286,7 @@ static double distance_with(double clip_norm, long *clipped, uint64_t *hash)
     *hash = executor_hash(trainer->students[0].executor);
     free(before);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
     return sqrt(sum);
 }
 
@@ -392,7 +312,7 @@ static void what_does_not_fit_is_refused(void **state)
     struct trainer *trainer;
     const char *unknown[] = {"early", "middle"};
     struct text_list taps = {2, unknown};
-    open_fixture(&f);
+    fixture_open(&f);
     f.setup.taps = &taps;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "tap middle");
     f.setup.taps = NULL;
@@ -408,7 +328,7 @@ static void what_does_not_fit_is_refused(void **state)
     model_release(&f.teacher);
     tiny_model(WIDTH + 1, 1, &f.teacher);
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "early");
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void pairs_are_named(void **state)
@@ -416,14 +336,14 @@ static void pairs_are_named(void **state)
     struct fixture f;
     struct trainer *trainer;
     const char *names[2];
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     assert_true(trainer_pair(trainer, 0, names));
     assert_string_equal(names[0], "early");
     assert_string_equal(names[1], "late");
     assert_false(trainer_pair(trainer, 1, names));
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* ---- several teachers ---- */
@@ -432,13 +352,13 @@ static uint64_t taught_by(const char *rule, int teachers)
 {
     struct fixture f;
     struct ensemble ensemble;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(settings_parse(&ensemble_settings, &ensemble, "ensemble", rule, &f.arena));
     f.setup.ensemble = &ensemble;
     f.setup.teacher_count = teachers;
-    train_epochs(&f.setup, 2);
+    fixture_train(&f.setup, 2);
     const uint64_t hash = model_hash(&f.student);
-    close_fixture(&f);
+    fixture_close(&f);
     return hash;
 }
 
@@ -471,11 +391,11 @@ static struct objective_value first_values(const char *rule, int first, int seco
     struct trainer *trainer;
     struct ensemble ensemble;
     const struct model *both[2];
-    open_fixture(&f);
+    fixture_open(&f);
     both[0] = &f.teacher;
     both[1] = &f.peer;
     assert_ok(settings_parse(&ensemble_settings, &ensemble, "ensemble", rule, &f.arena));
-    set_loss(&f, LOSS_at);
+    fixture_loss(&f, LOSS_at);
     f.teachers[0] = both[first];
     f.teachers[1] = both[second];
     f.setup.teacher_count = 2;
@@ -484,7 +404,7 @@ static struct objective_value first_values(const char *rule, int first, int seco
     begin_step(trainer);
     const struct objective_value value = trainer->values[0];
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
     return value;
 }
 
@@ -512,7 +432,7 @@ static void teachers_with_other_maps_are_refused_where_maps_are_looked_at(void *
     struct trainer *trainer;
     struct ensemble ensemble = {.rule = ENSEMBLE_MEAN, .gram_teacher = ENSEMBLE_GRAM_MEAN};
     struct model wide;
-    open_fixture(&f);
+    fixture_open(&f);
     tiny_model(WIDTH + 2, 3, &wide);
     f.teachers[1] = &wide;
     f.setup.teacher_count = 2;
@@ -526,7 +446,7 @@ static void teachers_with_other_maps_are_refused_where_maps_are_looked_at(void *
     assert_ok(trainer_create(&f.setup, &trainer));
     trainer_destroy(trainer);
     model_release(&wide);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* ---- students that teach each other ---- */
@@ -534,32 +454,32 @@ static void teachers_with_other_maps_are_refused_where_maps_are_looked_at(void *
 static void peers_that_are_not_listened_to_change_nothing(void **state)
 {
     struct fixture alone, together;
-    open_fixture(&alone);
-    open_fixture(&together);
+    fixture_open(&alone);
+    fixture_open(&together);
     alone.losses[LOSS_kl] = alone.losses[LOSS_gram] = together.losses[LOSS_gram] = NULL;
-    set_loss_to(&together, LOSS_kl, "weight=0");
+    fixture_loss_with(&together, LOSS_kl, "weight=0");
     alone.setup.teacher_count = together.setup.teacher_count = 0;
     together.setup.model_count = 2;
-    train_epochs(&alone.setup, 2);
-    train_epochs(&together.setup, 2);
+    fixture_train(&alone.setup, 2);
+    fixture_train(&together.setup, 2);
     tiny_assert_equal(&alone.student, &together.student);
-    close_fixture(&alone);
-    close_fixture(&together);
+    fixture_close(&alone);
+    fixture_close(&together);
 }
 
 static void peers_come_nearer_to_each_other(void **state)
 {
     struct fixture f;
-    open_fixture(&f);
+    fixture_open(&f);
     f.losses[LOSS_gram] = NULL;
-    set_loss_to(&f, LOSS_kl, "weight=5");
+    fixture_loss_with(&f, LOSS_kl, "weight=5");
     f.setup.teacher_count = 0;
     f.setup.model_count = 2;
     const uint64_t before = model_hash(&f.peer);
-    const double first = train_epochs(&f.setup, 1).value.raw[LOSS_kl];
+    const double first = fixture_train(&f.setup, 1).value.raw[LOSS_kl];
     assert_true(model_hash(&f.peer) != before);
-    assert_true(train_epochs(&f.setup, 4).value.raw[LOSS_kl] < 0.7 * first);
-    close_fixture(&f);
+    assert_true(fixture_train(&f.setup, 4).value.raw[LOSS_kl] < 0.7 * first);
+    fixture_close(&f);
 }
 
 /* ---- weights, norms, balance ---- */
@@ -567,16 +487,16 @@ static void peers_come_nearer_to_each_other(void **state)
 static void a_weight_follows_its_ramp(void **state)
 {
     struct fixture f;
-    open_fixture(&f);
-    set_loss_to(&f, LOSS_kl, "weight=2,ramp=linear,final=0");
-    const struct training_report last = train_epochs(&f.setup, f.setup.epochs);
+    fixture_open(&f);
+    fixture_loss_with(&f, LOSS_kl, "weight=2,ramp=linear,final=0");
+    const struct training_report last = fixture_train(&f.setup, f.setup.epochs);
     const double weight = last.value.weighted[LOSS_kl] / last.value.raw[LOSS_kl];
     assert_true(weight > 0.05 && weight < 0.5); /* the last of four epochs: 0.5 to 0 */
     assert_float_equal(last.value.weighted[LOSS_ce], last.value.raw[LOSS_ce], 1e-12);
     assert_true(last.norms.logits[LOSS_ce] > 0 && last.norms.logits[LOSS_kl] > 0);
     assert_true(last.norms.taps[LOSS_gram] > 0);
     assert_true(last.norms.logits[LOSS_gram] == 0 && last.norms.taps[LOSS_ce] == 0);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void measuring_leaves_the_gradients_as_they_were(void **state)
@@ -584,7 +504,7 @@ static void measuring_leaves_the_gradients_as_they_were(void **state)
     struct fixture f;
     struct trainer *trainer;
     struct objective_norms norms;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_create(&f.setup, &trainer));
     const struct step_moment moment = begin_step(trainer);
     const struct step_student *student = &trainer->students[0];
@@ -598,7 +518,7 @@ static void measuring_leaves_the_gradients_as_they_were(void **state)
     free(logits);
     free(map);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static double norm_of(const float *numbers, size_t count)
@@ -615,9 +535,9 @@ static void balanced_norms(const char *weight, double *task, double *added)
 {
     struct fixture f;
     struct trainer *trainer;
-    open_fixture(&f);
-    set_loss_to(&f, LOSS_kl, weight);
-    set_loss_to(&f, LOSS_gram, weight);
+    fixture_open(&f);
+    fixture_loss_with(&f, LOSS_kl, weight);
+    fixture_loss_with(&f, LOSS_gram, weight);
     f.setup.balanced = true;
     assert_ok(trainer_create(&f.setup, &trainer));
     struct step_moment moment = begin_step(trainer);
@@ -632,7 +552,7 @@ static void balanced_norms(const char *weight, double *task, double *added)
     *added = norm_of(difference, view->count);
     free(difference);
     trainer_destroy(trainer);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 static void strong_teaching_is_cut_down_to_the_task(void **state)
@@ -650,215 +570,52 @@ static void strong_teaching_is_cut_down_to_the_task(void **state)
 static void the_passes_of_a_balanced_step_add_up(void **state)
 {
     struct fixture plain, balanced;
-    open_fixture(&plain);
-    open_fixture(&balanced);
+    fixture_open(&plain);
+    fixture_open(&balanced);
     struct fixture *both[] = {&plain, &balanced};
     for (int i = 0; i < 2; i++) {
-        set_loss_to(both[i], LOSS_kl, "weight=0.01");
-        set_loss_to(both[i], LOSS_gram, "weight=0.01");
+        fixture_loss_with(both[i], LOSS_kl, "weight=0.01");
+        fixture_loss_with(both[i], LOSS_gram, "weight=0.01");
     }
     balanced.setup.balanced = true;
-    train_epochs(&plain.setup, 1);
-    train_epochs(&balanced.setup, 1);
+    fixture_train(&plain.setup, 1);
+    fixture_train(&balanced.setup, 1);
     for (int i = 0; i < plain.student.graph.parameter_count; i++)
         for (size_t k = 0; k < parameter_count(&plain.student.graph.parameters[i]); k++)
             assert_float_equal(plain.student.values[i][k], balanced.student.values[i][k], 1e-4);
-    close_fixture(&plain);
-    close_fixture(&balanced);
+    fixture_close(&plain);
+    fixture_close(&balanced);
 }
 
 /* A stage without the task has nothing that teaching could be cut down to. */
 static void balance_leaves_a_stage_without_a_task_alone(void **state)
 {
     struct fixture plain, balanced;
-    open_fixture(&plain);
-    open_fixture(&balanced);
+    fixture_open(&plain);
+    fixture_open(&balanced);
     plain.losses[LOSS_ce] = balanced.losses[LOSS_ce] = NULL;
     balanced.setup.balanced = true;
-    train_epochs(&plain.setup, 1);
-    train_epochs(&balanced.setup, 1);
+    fixture_train(&plain.setup, 1);
+    fixture_train(&balanced.setup, 1);
     tiny_assert_equal(&plain.student, &balanced.student);
-    close_fixture(&plain);
-    close_fixture(&balanced);
+    fixture_close(&plain);
+    fixture_close(&balanced);
 }
 
 static void a_rehearsal_leaves_the_weights_alone(void **state)
 {
     struct fixture f;
-    open_fixture(&f);
+    fixture_open(&f);
     struct model copy;
     f.setup.rehearsal = true;
     assert_ok(model_copy(&f.student, &copy));
-    train_epochs(&f.setup, 1);
+    fixture_train(&f.setup, 1);
     for (int i = 0; i < copy.graph.parameter_count; i++)
         if (copy.graph.parameters[i].role < PARAMETER_RUNNING_MEAN)
             assert_memory_equal(f.student.values[i], copy.values[i],
                                 parameter_count(&copy.graph.parameters[i]) * sizeof(float));
     model_release(&copy);
-    close_fixture(&f);
-}
-
-/* ---- the teachers' cache ---- */
-
-static void open_cached(struct fixture *f, const char *name)
-{
-    char maps[64];
-    open_fixture(f);
-    snprintf(maps, sizeof(maps), "maps-%s", name);
-    f->setup.views = 2;
-    f->setup.teacher_count = 2;
-    f->setup.caches = f->setup.caches_maps = true;
-    f->setup.cache = strdup(support_path(name));
-    f->setup.maps_cache = strdup(support_path(maps));
-}
-
-/* Every image is in every epoch. */
-static void keep_all_images(struct fixture *f)
-{
-    f->dataset.train.count = TRAIN_IMAGES / BATCH * BATCH;
-}
-
-static void close_cached(struct fixture *f)
-{
-    free((void *)f->setup.cache);
-    free((void *)f->setup.maps_cache);
-    close_fixture(f);
-}
-
-static void a_full_cache_teaches_what_the_teachers_did(void **state)
-{
-    struct fixture first, second;
-    open_cached(&first, "teachers.cache");
-    open_cached(&second, "teachers.cache");
-    train_epochs(&first.setup, 3);
-    train_epochs(&second.setup, 3);
-    tiny_assert_equal(&first.student, &second.student);
-    close_cached(&first);
-    close_cached(&second);
-}
-
-/* Teachers whose weights are gone teach all the same, once every view was seen: also those that
- * were not drawn at that time. */
-static void check_not_asked_again(const struct ensemble *ensemble, const char *const names[2])
-{
-    struct fixture f[2];
-    for (int i = 0; i < 2; i++) {
-        struct trainer *trainer;
-        struct training_report report;
-        open_cached(&f[i], names[i]);
-        f[i].teachers[1] = &f[i].peer;
-        f[i].setup.ensemble = ensemble;
-        keep_all_images(&f[i]);
-        assert_ok(trainer_create(&f[i].setup, &trainer));
-        assert_true(trainer_cache_bytes(trainer) > 4096);
-        for (int epoch = 0; epoch < 4; epoch++) {
-            for (int t = 0; t < 2 && i == 1 && epoch == 2; t++) {
-                struct parameter_view view = executor_parameters(trainer->teachers[t].executor);
-                memset(view.values, 0, view.count * sizeof(float));
-            }
-            assert_ok(trainer_epoch(trainer, epoch, NULL, NULL, NULL, &report));
-        }
-        assert_ok(trainer_store(trainer));
-        trainer_destroy(trainer);
-    }
-    tiny_assert_equal(&f[0].student, &f[1].student);
-    close_cached(&f[0]);
-    close_cached(&f[1]);
-}
-
-static void teachers_are_not_asked_again(void **state)
-{
-    const struct ensemble drawn = {.rule = ENSEMBLE_RANDOM_K, .k = 1},
-                          mean = {.rule = ENSEMBLE_MEAN};
-    check_not_asked_again(&mean, (const char *const[]){"intact.cache", "gone.cache"});
-    check_not_asked_again(&drawn, (const char *const[]){"intact-1.cache", "gone-1.cache"});
-}
-
-/* What is kept of maps is a matter of pairs and pooling: a stage with others does not find it. */
-static void maps_of_other_settings_are_not_found(void **state)
-{
-    static const char *const settings[] = {"pool=avg", "pairs=adjacent", "pool=max"};
-    for (int i = 0; i < 3; i++) {
-        struct fixture f;
-        struct training_report report[2];
-        for (int fresh = 0; fresh < 2; fresh++) {
-            open_cached(&f, fresh ? "fresh.cache" : "used.cache");
-            keep_all_images(&f);
-            if (fresh) {
-                remove(f.setup.cache);
-                remove(f.setup.maps_cache);
-            }
-            set_loss_to(&f, LOSS_gram, settings[i]);
-            report[fresh] = train_epochs(&f.setup, 3);
-            close_cached(&f);
-        }
-        assert_true(report[0].value.raw[LOSS_gram] == report[1].value.raw[LOSS_gram]);
-    }
-}
-
-/* Without a cache for maps the teacher whose maps are looked at runs in every step. */
-static void logits_alone_may_be_kept(void **state)
-{
-    struct fixture f, without;
-    struct training_report kept, live;
-    open_cached(&f, "logits.cache");
-    f.setup.caches_maps = false;
-    kept = train_epochs(&f.setup, 3);
-    open_fixture(&without);
-    without.setup.views = 2;
-    without.setup.teacher_count = 2;
-    live = train_epochs(&without.setup, 3);
-    assert_float_equal(kept.value.total, live.value.total, 0.01 * live.value.total);
-    close_cached(&f);
-    close_fixture(&without);
-}
-
-static void maps_that_cannot_be_kept_are_refused(void **state)
-{
-    struct fixture f;
-    struct trainer *trainer;
-    const struct ensemble any = {.rule = ENSEMBLE_MEAN, .gram_teacher = ENSEMBLE_GRAM_RANDOM};
-    open_cached(&f, "refused.cache");
-    f.setup.ensemble = &any;
-    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "gram_teacher is not first");
-    f.setup.ensemble = NULL;
-    set_loss(&f, LOSS_hint);
-    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "for the loss gram alone");
-    free((void *)f.setup.cache); /* the same before there are files */
-    free((void *)f.setup.maps_cache);
-    f.setup.cache = f.setup.maps_cache = NULL;
-    assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "for the loss gram alone");
-    close_cached(&f);
-}
-
-/* Rows of the first epoch whose checksums are right and which other teachers wrote: noticed when
- * they are met again, two epochs later, by a trainer that found the cache. */
-static void a_cache_of_others_is_noticed(void **state)
-{
-    static const char *const messages[] = {"logit", "Gram matrix entry"};
-    float others[4096];
-    for (int i = 0; i < 4096; i++)
-        others[i] = 30 - (float)(i % 7);
-    for (int maps = 0; maps < 2; maps++) {
-        struct fixture f;
-        struct trainer *trainer;
-        struct training_report report;
-        open_cached(&f, maps ? "others-maps.cache" : "others.cache");
-        assert_ok(trainer_create(&f.setup, &trainer));
-        assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
-        struct teacher_cache *cache = maps ? trainer->step.maps_cache : trainer->step.cache;
-        for (int image = 0; image < TRAIN_IMAGES; image++)
-            for (int view = 0; view < 2; view++)
-                if (cache_has(cache, !maps, image, view))
-                    cache_put(cache, !maps, image, view, others);
-        trainer_destroy(trainer);
-        assert_ok(trainer_create(&f.setup, &trainer));
-        assert_ok(trainer_epoch(trainer, 1, NULL, NULL, NULL, &report));
-        assert_fails(trainer_epoch(trainer, 2, NULL, NULL, NULL, &report), RETORT_FORMAT,
-                     messages[maps]);
-        trainer_destroy(trainer);
-        close_cached(&f);
-    }
+    fixture_close(&f);
 }
 
 /* ---- views ---- */
@@ -907,7 +664,7 @@ static void teachers_see_the_students_view_of_each_image(void **state)
         struct trainer *trainer;
         struct training_report report;
         bool agree = !other;
-        open_fixture(&f);
+        fixture_open(&f);
         model_release(&f.teacher);
         model_release(&f.student);
         make_bare(1, &f.student);
@@ -924,7 +681,7 @@ static void teachers_see_the_students_view_of_each_image(void **state)
         for (int epoch = 0; epoch < 2; epoch++)
             assert_ok(trainer_epoch(trainer, epoch, NULL, check_agreement, &agree, &report));
         trainer_destroy(trainer);
-        close_fixture(&f);
+        fixture_close(&f);
     }
 }
 
@@ -936,10 +693,10 @@ static void what_is_frozen_stays(void **state)
     struct model before;
     const char *words[] = {"fc", "bn2"};
     const struct text_list moves = {2, words};
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(model_copy(&f.student, &before));
     f.setup.moves = &moves;
-    train_epochs(&f.setup, 1);
+    fixture_train(&f.setup, 1);
     for (int i = 0; i < before.graph.parameter_count; i++) {
         const struct parameter *p = &before.graph.parameters[i];
         const bool moves_too = strncmp(p->name, "fc", 2) == 0 || strncmp(p->name, "bn2", 3) == 0;
@@ -952,7 +709,7 @@ static void what_is_frozen_stays(void **state)
     struct trainer *trainer;
     assert_fails(trainer_create(&f.setup, &trainer), RETORT_INVALID, "trains: block7 found");
     model_release(&before);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 /* ---- adapters ---- */
@@ -963,7 +720,7 @@ static void taps_that_differ_in_channels_want_adapters(void **state)
     struct model extended;
     const char *names[8];
     int channels[8], count;
-    open_fixture(&f);
+    fixture_open(&f);
     assert_ok(trainer_adapters(&f.setup, names, channels, &count));
     assert_int_equal(count, 0);
     model_release(&f.teacher);
@@ -976,14 +733,14 @@ static void taps_that_differ_in_channels_want_adapters(void **state)
     assert_ok(adapter_attach(&f.student, adapters, 2, 1, NULL, &extended));
     f.models[0] = &extended;
     f.losses[LOSS_ce] = f.losses[LOSS_kl] = NULL;
-    const double first = train_epochs(&f.setup, 1).value.raw[LOSS_gram];
-    assert_true(train_epochs(&f.setup, 4).value.raw[LOSS_gram] < first);
+    const double first = fixture_train(&f.setup, 1).value.raw[LOSS_gram];
+    assert_true(fixture_train(&f.setup, 4).value.raw[LOSS_gram] < first);
     f.losses[LOSS_gram] = NULL;
-    set_loss(&f, LOSS_at); /* looks at maps, but not channel by channel */
+    fixture_loss(&f, LOSS_at); /* looks at maps, but not channel by channel */
     assert_ok(trainer_adapters(&f.setup, names, channels, &count));
     assert_int_equal(count, 0);
     model_release(&extended);
-    close_fixture(&f);
+    fixture_close(&f);
 }
 
 int main(void)
@@ -1016,12 +773,6 @@ int main(void)
         cmocka_unit_test(the_passes_of_a_balanced_step_add_up),
         cmocka_unit_test(balance_leaves_a_stage_without_a_task_alone),
         cmocka_unit_test(a_rehearsal_leaves_the_weights_alone),
-        cmocka_unit_test(a_full_cache_teaches_what_the_teachers_did),
-        cmocka_unit_test(teachers_are_not_asked_again),
-        cmocka_unit_test(maps_of_other_settings_are_not_found),
-        cmocka_unit_test(logits_alone_may_be_kept),
-        cmocka_unit_test(maps_that_cannot_be_kept_are_refused),
-        cmocka_unit_test(a_cache_of_others_is_noticed),
         cmocka_unit_test(teachers_see_the_students_view_of_each_image),
         cmocka_unit_test(what_is_frozen_stays),
         cmocka_unit_test(taps_that_differ_in_channels_want_adapters),
