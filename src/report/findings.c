@@ -39,17 +39,22 @@ static void add_model(json_t *models, const json_t *run, const json_t *model, co
     json_array_append_new(models, copy);
 }
 
+static void add_numbered(json_t *models, const json_t *run, const json_t *list, const char *kind)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char part[32];
+        snprintf(part, sizeof(part), "%s-%zu", kind, i + 1);
+        add_model(models, run, json_array_get(list, i), part);
+    }
+}
+
 static void add_models(json_t *run)
 {
     const json_t *summary = json_object_get(run, "summary");
-    const json_t *teachers = json_object_get(summary, "teachers");
     json_t *models = json_array();
-    for (size_t i = 0; i < json_array_size(teachers); i++) {
-        char part[32];
-        snprintf(part, sizeof(part), "teacher-%zu", i + 1);
-        add_model(models, run, json_array_get(teachers, i), part);
-    }
+    add_numbered(models, run, json_object_get(summary, "teachers"), "teacher");
     add_model(models, run, json_object_get(summary, "baseline"), "baseline");
+    add_numbered(models, run, json_object_get(summary, "generations"), "generation");
     add_model(models, run, json_object_get(summary, "student"), "student");
     json_object_set_new(run, "models", models);
 }

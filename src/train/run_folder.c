@@ -284,11 +284,13 @@ const struct retort_model_result *run_find_result(const struct retort_run_result
     return NULL;
 }
 
-static json_t *teachers(const struct retort_run_result *result, const json_t *more)
+/* Of the parts that are numbered: "teacher-1", "teacher-2" ... */
+static json_t *model_list(const struct retort_run_result *result, const char *kind,
+                          const json_t *more)
 {
     json_t *list = json_array();
     for (int i = 0; list && i < result->count; i++)
-        if (strncmp(result->models[i].part, "teacher", 7) == 0)
+        if (strncmp(result->models[i].part, kind, strlen(kind)) == 0)
             json_array_append_new(list, model_object(&result->models[i], more));
     return list;
 }
@@ -300,10 +302,12 @@ enum retort_status run_write_summary(const char *folder, const struct recipe *re
                                      *baseline = run_find_result(result, "baseline"),
                                      *student = run_find_result(result, "student");
     json_t *summary = json_pack("{s:s, s:i, s:o, s:{s:s, s:s}}", "name", recipe->name, "seed",
-                                recipe->seed, "teachers", teachers(result, more), "versions",
-                                "retort", RETORT_VERSION, "onednn", dnn_version());
+                                recipe->seed, "teachers", model_list(result, "teacher-", more),
+                                "versions", "retort", RETORT_VERSION, "onednn", dnn_version());
     if (baseline)
         json_object_set_new(summary, "baseline", model_object(baseline, more));
+    if (recipe->distill.generations > 1)
+        json_object_set_new(summary, "generations", model_list(result, "generation-", more));
     if (student)
         json_object_set_new(summary, "student", model_object(student, more));
     if (student && baseline)

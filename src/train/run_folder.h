@@ -34,10 +34,10 @@ enum retort_status run_lock_folder(const char *folder, struct lock *lock);
 const struct retort_model_result *run_find_result(const struct retort_run_result *result,
                                                   const char *part);
 
-/* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "student": {...},
- * "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of student over
- * baseline. more: {"run": {...}, "teacher-1": {...}, ...}: what is added to the summary and to its
- * models; NULL: nothing. */
+/* Write run.json: {"name", "seed", "teachers": [{...}], "baseline": {...}, "generations": [{...}],
+ * "student": {...}, "gain", "ratio": {"parameters", "macs"}, "versions"}. gain: top-1 points of
+ * student over baseline. generations: the earlier ones, where there are any. more: {"run": {...},
+ * "teacher-1": {...}, ...}: what is added to the summary and to its models; NULL: nothing. */
 enum retort_status run_write_summary(const char *folder, const struct recipe *recipe,
                                      const struct retort_run_result *result, const json_t *more);
 

@@ -101,6 +101,10 @@ expect 0 'report: ' run "$folder/g.yaml" --out "$folder/generations" --quiet
 opened "$folder/generations/report.html" 9
 shows '>Generation 1<' '>Generation 2<' '>Distilled student<' 'generation 3 of a line whose first was taught by resnet'
 hides '>Gram matrices<'
+for part in generation-1 generation-2 student; do
+    grep -q "\"file\": \"$part.safetensors\"" "$folder/generations/run.json" || fail "run.json: no $part"
+done
+shows '>Generation 1</th><td class="text">resnet' '>Generation 2</th><td class="text">resnet'
 checked "$folder/generations/report.html" 360 dark
 sed -e 's/, gram: {}//' -e 's/^distill: {/distill: {peers: 2, /' -e 's/^teacher: .*/teacher: {count: 0}/' "$folder/r.yaml" >"$folder/p.yaml"
 expect 0 'report: ' run "$folder/p.yaml" --out "$folder/peers" --quiet
