@@ -33,7 +33,7 @@ struct retort_run_entry {
     enum retort_run_state state;
     char part[32];                     /* that was trained last; "" when nothing was yet */
     int epoch, epochs;                 /* of it; whole epochs that are done */
-    double teacher, baseline, student; /* top-1 in percent, of the first teacher; -1: unknown */
+    double teacher, baseline, student; /* top-1 in percent; teachers: their mean; -1: unknown */
     double seconds;                    /* of training */
 };
 

@@ -164,9 +164,9 @@ static const char *recipe_of(const json_t *runs, size_t run)
     return text ? text : "";
 }
 
-/* The mean of a run's teachers; NAN: there are none. */
-static double teachers_top1(const json_t *teachers)
+double findings_teachers_top1(const json_t *summary)
 {
+    const json_t *teachers = json_object_get(summary, "teachers");
     double sum = 0;
     int count = 0;
     for (size_t i = 0; i < json_array_size(teachers); i++) {
@@ -182,7 +182,7 @@ static double figure(const json_t *run, const char *what)
 {
     const json_t *summary = json_object_get(run, "summary"), *found;
     if (strcmp(what, "teacher") == 0)
-        return teachers_top1(json_object_get(summary, "teachers"));
+        return findings_teachers_top1(summary);
     if (strcmp(what, "gain") == 0)
         found = json_object_get(summary, "gain");
     else

@@ -13,6 +13,9 @@
  * and to each loss of an epoch its `share`, percent of the weighted sum. */
 enum retort_status findings_of_run(json_t *run);
 
+/* The mean over the teachers of a run's summary, percent; NAN: there are none. */
+double findings_teachers_top1(const json_t *summary);
+
 /* To the page's data add `groups`: runs of one recipe with several seeds are a group.
  *   {name, runs: [indices], teacher, plain, student, gain: {mean, sd, count}} */
 enum retort_status findings_of_groups(json_t *data);

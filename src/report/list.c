@@ -3,6 +3,7 @@
  * A run's folder is not looked into any further. Links to folders are not followed, so that the
  * search ends. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "report/findings.h"
 #include "report/run_reader.h"
 #include "retort/report.h"
 
@@ -52,13 +54,13 @@ static enum retort_status read_entry(const char *folder, struct retort_run_entry
     TRY(run_reader_read(folder, &run));
     const json_t *summary = json_object_get(run, "summary");
     const char *name = json_string_value(json_object_get(run, "name"));
-    *entry = (struct retort_run_entry){
-        .folder = strdup(folder),
-        .name = strdup(name ? name : ""),
-        .state = state_of(run),
-        .teacher = top1(json_array_get(json_object_get(summary, "teachers"), 0)),
-        .baseline = top1(json_object_get(summary, "baseline")),
-        .student = top1(json_object_get(summary, "student"))};
+    const double teachers = findings_teachers_top1(summary);
+    *entry = (struct retort_run_entry){.folder = strdup(folder),
+                                       .name = strdup(name ? name : ""),
+                                       .state = state_of(run),
+                                       .teacher = isnan(teachers) ? -1 : teachers,
+                                       .baseline = top1(json_object_get(summary, "baseline")),
+                                       .student = top1(json_object_get(summary, "student"))};
     read_epochs(json_object_get(run, "epochs"), entry);
     json_decref(run);
     return entry->folder && entry->name ? RETORT_OK : fail(RETORT_MEMORY, "out of memory for runs");

@@ -26,6 +26,24 @@ static void runs_are_found_below_a_folder_in_their_order(void **state)
     retort_run_list_release(&list);
 }
 
+static double teacher_of(const char *summary)
+{
+    struct retort_run_list list;
+    const char *folder = made_run("taught", "taught", 1, 1, 2);
+    made_run_write(folder, "run.json", summary);
+    assert_ok(retort_list_runs(folder, &list));
+    const double teacher = list.entries[0].teacher;
+    retort_run_list_release(&list);
+    return teacher;
+}
+
+static void several_teachers_are_told_by_their_mean(void **state)
+{
+    assert_true(teacher_of("{\"teachers\": [{\"top1\": 70}, {\"top1\": 71}]}") == 70.5);
+    assert_true(teacher_of("{\"teachers\": []}") == -1);
+    assert_true(teacher_of("{}") == -1);
+}
+
 static enum retort_run_state state_of(const char *folder)
 {
     struct retort_run_list list;
@@ -87,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_are_found_below_a_folder_in_their_order),
+        cmocka_unit_test(several_teachers_are_told_by_their_mean),
         cmocka_unit_test(a_lock_that_is_held_means_running),
         cmocka_unit_test(a_run_that_is_not_done_tells_its_place),
         cmocka_unit_test(no_folder_is_a_failure_and_an_empty_one_is_not),
