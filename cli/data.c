@@ -9,6 +9,7 @@
 #include "command.h"
 #include "interrupt.h"
 #include "retort/data.h"
+#include "text_json.h"
 
 struct options {
     struct retort_data_options data;
@@ -20,7 +21,8 @@ struct options {
 struct action {
     const char *name;
     int least, most; /* arguments behind the name */
-    bool takes_from; /* else --size, --held-out and --skip-bad */
+    bool reads;      /* takes --size, --held-out and --skip-bad */
+    bool takes_from; /* and --quiet; no --json */
     int (*run)(const struct options *options);
 };
 
@@ -53,22 +55,6 @@ static void list_skipped(const struct retort_data_info *info)
 {
     for (int i = 0; i < info->skipped_count; i++)
         fprintf(stderr, "skipped: %s\n", info->skipped[i]);
-}
-
-/* JSON holds UTF-8 only, names of files are any bytes: those that are not text become \\xNN. */
-static json_t *text_json(const char *text)
-{
-    json_t *plain = json_string(text);
-    char *escaped = plain ? NULL : malloc(4 * strlen(text) + 1);
-    if (!escaped)
-        return plain;
-    char *end = escaped;
-    for (const char *byte = text; *byte; byte++)
-        end += (unsigned char)*byte < 0x80 ? sprintf(end, "%c", *byte)
-                                           : sprintf(end, "\\x%02x", (unsigned char)*byte);
-    plain = json_string(escaped);
-    free(escaped);
-    return plain;
 }
 
 static json_t *info_json(const struct retort_data_info *info)
@@ -206,10 +192,39 @@ static void print_duplicates(const char *title, long count, long conflicts)
 
 static json_t *duplicates_json(const struct retort_data_duplicates *found)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "train", (int)found->train, "test",
-                     (int)found->test, "shared", (int)found->shared, "train_conflicts",
-                     (int)found->train_conflicts, "test_conflicts", (int)found->test_conflicts,
-                     "shared_conflicts", (int)found->shared_conflicts);
+    const struct {
+        const char *key;
+        long count;
+    } rows[] = {{"train", found->train},
+                {"test", found->test},
+                {"shared", found->shared},
+                {"train_conflicts", found->train_conflicts},
+                {"test_conflicts", found->test_conflicts},
+                {"shared_conflicts", found->shared_conflicts},
+                {"val", found->val},
+                {"val_train", found->val_train},
+                {"val_test", found->val_test},
+                {"val_conflicts", found->val_conflicts},
+                {"val_train_conflicts", found->val_train_conflicts},
+                {"val_test_conflicts", found->val_test_conflicts}};
+    json_t *json = json_object();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        json_object_set_new(json, rows[i].key, json_integer(rows[i].count));
+    return json;
+}
+
+static void print_all_duplicates(const struct retort_data_info *info,
+                                 const struct retort_data_duplicates *found)
+{
+    print_duplicates("repeated training images", found->train, found->train_conflicts);
+    print_duplicates("repeated test images", found->test, found->test_conflicts);
+    print_duplicates("test images that are also trained", found->shared, found->shared_conflicts);
+    if (info->val == 0)
+        return;
+    print_duplicates("repeated validation images", found->val, found->val_conflicts);
+    print_duplicates("validation images also trained", found->val_train,
+                     found->val_train_conflicts);
+    print_duplicates("validation images also tested", found->val_test, found->val_test_conflicts);
 }
 
 static int check_set(const struct options *options)
@@ -221,11 +236,8 @@ static int check_set(const struct options *options)
     json_t *json = info_json(&info);
     json_object_set_new(json, "duplicates", duplicates_json(&found));
     print_either(options, &info, json);
-    if (!options->json) {
-        print_duplicates("repeated training images", found.train, found.train_conflicts);
-        print_duplicates("repeated test images", found.test, found.test_conflicts);
-        print_duplicates("test images that are also trained", found.shared, found.shared_conflicts);
-    }
+    if (!options->json)
+        print_all_duplicates(&info, &found);
     int bad = info.skipped_count;
     retort_data_info_release(&info);
     if (bad == 0 || options->data.skip_bad)
@@ -293,9 +305,9 @@ static int fetch_set(const struct options *options)
 /* ---- arguments ---- */
 
 static const struct action actions[] = {
-    {"list", 0, 0, false, list_sets},      {"info", 1, 1, false, show_info},
-    {"check", 1, 1, false, check_set},     {"fetch", 1, 2, true, fetch_set},
-    {"convert", 2, 2, false, convert_set},
+    {"list", 0, 0, false, false, list_sets},     {"info", 1, 1, true, false, show_info},
+    {"check", 1, 1, true, false, check_set},     {"fetch", 1, 2, false, true, fetch_set},
+    {"convert", 2, 2, true, false, convert_set},
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
@@ -343,11 +355,11 @@ static void check_arguments(struct argp_state *state, const struct options *opti
                    action->most > action->least ? " or one more" : "");
     if ((options->from || options->quiet) && !action->takes_from)
         argp_error(state, "--from and --quiet belong to fetch, %s found", action->name);
-    if ((options->data.size || options->data.held_out > 0 || options->data.skip_bad ||
-         options->json) &&
-        action->takes_from)
-        argp_error(state, "--size, --held-out, --skip-bad and --json do not belong to %s",
-                   action->name);
+    if ((options->data.size || options->data.held_out > 0 || options->data.skip_bad) &&
+        !action->reads)
+        argp_error(state, "--size, --held-out and --skip-bad do not belong to %s", action->name);
+    if (options->json && action->takes_from)
+        argp_error(state, "--json does not belong to %s", action->name);
 }
 
 static error_t parse(int key, char *text, struct argp_state *state)

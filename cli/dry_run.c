@@ -9,6 +9,8 @@
 #include "progress.h"
 #include "retort/network.h"
 #include "retort/plan.h"
+#include "retort/repeat.h"
+#include "text_json.h"
 
 struct networks {
     retort_network *teacher, *student;
@@ -150,6 +152,8 @@ static void print_json(const struct retort_plan *plan, const struct networks *ne
             all, "ratio",
             json_pack("{s:f, s:f}", "parameters", networks->parameters, "macs", networks->macs));
     }
+    if (plan->obstacle)
+        json_object_set_new(all, "obstacle", text_json(plan->obstacle));
     json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(all);
@@ -159,13 +163,15 @@ int dry_run(const struct retort_run_options *options, int repeat, bool json)
 {
     struct retort_plan plan;
     struct networks networks = {0};
-    if (retort_plan(options, &plan) != RETORT_OK)
+    if ((repeat > 0 ? retort_repeat_plan : retort_plan)(options, &plan) != RETORT_OK)
         return report_failure();
-    int code = EXIT_OK;
+    int code = plan.obstacle ? EXIT_FAILED : EXIT_OK;
     if (open_networks(&plan, &networks) == RETORT_OK)
         (json ? print_json : print_text)(&plan, &networks, repeat > 0 ? repeat : 1);
     else
         code = report_failure();
+    if (plan.obstacle)
+        fprintf(stderr, "retort: it would not begin: %s\n", plan.obstacle);
     retort_network_close(networks.teacher);
     retort_network_close(networks.student);
     retort_plan_release(&plan);

@@ -7,6 +7,7 @@
 #include "command.h"
 #include "progress.h"
 #include "retort/report.h"
+#include "text_json.h"
 
 struct options {
     const char *folder;
@@ -47,8 +48,10 @@ static const struct argp parser = {
     NULL,
     NULL};
 
-static const char *const states[] = {
-    [RETORT_RUN_DONE] = "done", [RETORT_RUN_RUNNING] = "running", [RETORT_RUN_STOPPED] = "stopped"};
+static const char *const states[] = {[RETORT_RUN_DONE] = "done",
+                                     [RETORT_RUN_RUNNING] = "running",
+                                     [RETORT_RUN_STOPPED] = "stopped",
+                                     [RETORT_RUN_DAMAGED] = "damaged"};
 
 /* ---- a table ---- */
 
@@ -63,8 +66,8 @@ static void print_percent(double value)
 static void print_entry(const struct retort_run_entry *entry)
 {
     char state[64], time[32];
-    if (entry->state == RETORT_RUN_DONE)
-        snprintf(state, sizeof(state), "done");
+    if (entry->state == RETORT_RUN_DONE || entry->state == RETORT_RUN_DAMAGED)
+        snprintf(state, sizeof(state), "%s", states[entry->state]);
     else if (entry->part[0])
         snprintf(state, sizeof(state), "%s, %s %d/%d", states[entry->state], entry->part,
                  entry->epoch, entry->epochs);
@@ -88,6 +91,9 @@ static void print_table(const struct retort_run_list *list)
            "time", "folder");
     for (int i = 0; i < list->count; i++)
         print_entry(&list->entries[i]);
+    for (int i = 0; i < list->count; i++)
+        if (list->entries[i].fault)
+            fprintf(stderr, "damaged: %s\n", list->entries[i].fault);
 }
 
 /* ---- JSON ---- */
@@ -97,20 +103,16 @@ static json_t *known(double percent)
     return percent < 0 ? json_null() : json_real(percent);
 }
 
-/* Names of folders may be any bytes. */
-static json_t *text(const char *bytes)
-{
-    json_t *made = json_string(bytes);
-    return made ? made : json_null();
-}
-
 static json_t *entry_object(const struct retort_run_entry *entry)
 {
-    return json_pack("{s:o, s:o, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:f}", "folder",
-                     text(entry->folder), "name", text(entry->name), "state", states[entry->state],
-                     "part", entry->part, "epoch", entry->epoch, "epochs", entry->epochs, "teacher",
-                     known(entry->teacher), "baseline", known(entry->baseline), "student",
-                     known(entry->student), "seconds", entry->seconds);
+    json_t *object = json_pack(
+        "{s:o, s:o, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:f}", "folder", text_json(entry->folder),
+        "name", text_json(entry->name), "state", states[entry->state], "part", entry->part, "epoch",
+        entry->epoch, "epochs", entry->epochs, "teacher", known(entry->teacher), "baseline",
+        known(entry->baseline), "student", known(entry->student), "seconds", entry->seconds);
+    if (entry->fault)
+        json_object_set_new(object, "fault", text_json(entry->fault));
+    return object;
 }
 
 static void print_json(const struct retort_run_list *list)

@@ -161,8 +161,10 @@ static void print_table(const struct retort_run_result *result)
             (double)teacher->file_bytes / (double)student->file_bytes,
             student->images_per_second / teacher->images_per_second);
     printf("written: ");
+    const size_t length = strlen(result->folder);
     for (int i = 0; i < result->count; i++)
-        if (strncmp(result->models[i].path, result->folder, strlen(result->folder)) == 0)
+        if (strncmp(result->models[i].path, result->folder, length) == 0 &&
+            result->models[i].path[length] == '/') /* not one that was loaded from elsewhere */
             printf("%s  ", result->models[i].path);
     printf("%s/run.json  %s/metrics.jsonl  %s/recipe.yaml\n", result->folder, result->folder,
            result->folder);

@@ -50,6 +50,7 @@ void input_open(const char *format, const char *path, int size)
             abort();
         look_at(&dataset.train, dataset.classes);
         look_at(&dataset.test, dataset.classes);
+        look_at(&dataset.val, dataset.classes);
         dataset_release(&dataset);
     }
 }

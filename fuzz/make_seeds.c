@@ -140,12 +140,18 @@ static void make_images(void)
 static void make_folders(void)
 {
     struct file_bytes png = make_image(0), jpeg = make_image(1);
-    struct set set = {0}, tiny = {0};
+    struct set set = {0}, parts = {0}, tiny = {0};
     add(&set, "train/a/1.png", png.data, png.size);
     add(&set, "train/b/2.jpg", jpeg.data, jpeg.size);
     add(&set, "val/a/3.jpg", jpeg.data, jpeg.size);
     add(&set, "val/b/4.png", png.data, png.size);
     write_tars("folder", &set);
+    add(&parts, "train/a/1.png", png.data, png.size);
+    add(&parts, "train/b/2.jpg", jpeg.data, jpeg.size);
+    add(&parts, "val/a/3.jpg", jpeg.data, jpeg.size);
+    add(&parts, "test/a/4.png", png.data, png.size);
+    add(&parts, "test/b/5.jpg", jpeg.data, jpeg.size);
+    images_write_tar(path_of("folder", "parts.tar"), ARCHIVE_FILTER_NONE, parts.files, parts.count);
     write_records(2, "folder", &set);
     add_text(&tiny, "t/wnids.txt", "n1\nn2\n");
     add_text(&tiny, "t/words.txt", "n1\tone\nn2\ttwo\n");
@@ -178,26 +184,31 @@ static void make_arrays(void)
     free(numbers.data);
 }
 
-/* The description of what shard.c has beside it. */
+/* Descriptions of what shard.c has beside it, without and with validation images. */
 static void make_shard(void)
 {
     static const uint8_t zeros[4];
     static int labels[2] = {0, 1};
-    static char *names[2] = {"a", "b"};
+    static char *names[2] = {"a", "b"}, remark[] = "a remark";
     uint64_t sum = hash_bytes(HASH_START, zeros, sizeof(zeros)), sums[2] = {sum, sum};
     const struct image_set train = {
         .count = 2, .channels = 1, .height = 2, .width = 2, .labels = labels, .sums = sums};
-    struct image_set test = train;
-    const struct dataset dataset = {
+    struct image_set test = train, val = {0};
+    struct dataset dataset = {
         .name = "x", .classes = 2, .class_names = names, .mean = {0.5f}, .std = {0.25f}};
     const char *folder = support_path("shard");
     struct file_bytes text;
     test.count = 1;
     assert_ok(file_make_folder(folder));
-    assert_ok(shard_describe(folder, &dataset, &train, &test));
-    assert_ok(file_read(support_path("shard/shard.json"), 100000, &text));
-    assert_ok(file_write(path_of("shard", "shard.json"), text.data, text.size));
-    free(text.data);
+    for (int with = 0; with < 2; with++) {
+        assert_ok(shard_describe(folder, &dataset, &train, &test, &val));
+        assert_ok(file_read(support_path("shard/shard.json"), 100000, &text));
+        assert_ok(
+            file_write(path_of("shard", with ? "val.json" : "shard.json"), text.data, text.size));
+        free(text.data);
+        val = test;
+        dataset.remark = remark;
+    }
 }
 
 int main(int argc, char **argv)

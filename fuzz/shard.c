@@ -18,7 +18,8 @@ static void put(const char *name, const void *data, size_t size)
         abort();
 }
 
-/* Two training images and one test image of 1x2x2, of classes 0, 1 and 0. */
+/* Two training images, one test image and one validation image of 1x2x2, of classes 0, 1, 0 and 0.
+ */
 static void make_folder(void)
 {
     static const uint8_t zeros[8], labels[8] = {0, 0, 0, 0, 1, 0, 0, 0};
@@ -31,6 +32,9 @@ static void make_folder(void)
     put("test.labels", labels, 4);
     put("train.sums", sums, 16);
     put("test.sums", sums, 8);
+    put("val.pixels", zeros, 4);
+    put("val.labels", labels, 4);
+    put("val.sums", sums, 8);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

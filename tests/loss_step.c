@@ -149,7 +149,7 @@ static void parse(const struct loss_step *step, struct rig *rig)
     assert_ok(settings_parse(table, rig->settings, table->name, step->settings, &rig->arena));
 }
 
-static int gram_teachers(const struct loss_step *step)
+static int map_teachers(const struct loss_step *step)
 {
     int count = 0;
     for (int i = 0; i < step->teacher_count; i++)
@@ -174,7 +174,7 @@ static void open_rig(const struct loss_step *step, struct rig *rig)
                                        .tap_names = loss_step_names,
                                        .student_taps = rig->student,
                                        .teacher_taps = rig->teachers[0],
-                                       .many_gram_teachers = gram_teachers(step) > 1};
+                                       .many_map_teachers = map_teachers(step) > 1};
 }
 
 static void close_rig(const struct loss_step *step, struct rig *rig)

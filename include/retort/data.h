@@ -44,9 +44,9 @@ struct retort_data_info {
     int shape[3];          /* channels, height, width */
     long train, test, val; /* images; val: 0 unless the set has validation images of its own */
     int train_per_class[2], test_per_class[2]; /* the fewest and the most images of a class */
-    double held_out;    /* share of each class that became the test set; 0: it has one of its own */
-    int left_out;       /* records that were left out when the set was converted */
-    const char *remark; /* what else one should know of how it was read, one sentence; or NULL */
+    double held_out; /* share of each class that became the test set; 0: it has one of its own */
+    int left_out;    /* records that were left out when the set was converted */
+    char *remark;    /* what else one should know of how it was read, one sentence; or NULL */
     double mean[RETORT_DATA_CHANNELS],
         std[RETORT_DATA_CHANNELS]; /* of the training images' values / 255, per channel */
     int skipped_count;
@@ -62,10 +62,14 @@ RETORT_API void retort_data_info_release(struct retort_data_info *info);
 /* Equal images: pixel by pixel, or of sets that are read image by image (folders, ImageNet) by 64
  * bits of a hash. */
 struct retort_data_duplicates {
-    long train, test;     /* images that equal an earlier one of their part */
-    long shared;          /* test images that equal a training image */
-    long train_conflicts; /* how many of these have another label than what they equal */
-    long test_conflicts, shared_conflicts;
+    long train, test; /* images that equal an earlier one of their part */
+    long shared;      /* test images that equal a training image */
+    /* Of a set with validation images of its own: those that equal an earlier one, a training image
+     * and a test image. */
+    long val, val_train, val_test;
+    /* How many of each have another label than what they equal. */
+    long train_conflicts, test_conflicts, shared_conflicts;
+    long val_conflicts, val_train_conflicts, val_test_conflicts;
 };
 
 /* Read every record. Those that cannot be used are listed in info->skipped, with or without

@@ -21,7 +21,8 @@ struct retort_evaluation_options {
     int threads;                     /* 0: one per core */
 };
 
-/* model: path of a model file; data: "name[:path]". */
+/* model: path of a model file; data: "name[:path]". RETORT_INVALID where the model takes images of
+ * another size or tells other classes apart, by number, name or order. */
 RETORT_API enum retort_status retort_evaluate(const char *model, const char *data,
                                               const struct retort_evaluation_options *options,
                                               struct retort_evaluation *result);

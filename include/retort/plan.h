@@ -5,7 +5,9 @@
  *     if (retort_plan(&options, &plan) != RETORT_OK) ...
  *     retort_plan_release(&plan);
  *
- * Everything that retort_run checks before it trains is checked here too; nothing is written. */
+ * Everything that retort_run checks before it trains is checked here too; nothing is written. What
+ * is wrong with recipe, data or networks is a failure; a folder or teachers that stand in the way
+ * are told by `obstacle`, beside the plan. */
 #ifndef RETORT_PLAN_H
 #define RETORT_PLAN_H
 
@@ -21,8 +23,8 @@ struct retort_plan_part {
     int epochs, batch;   /* of the stage */
     long steps;          /* in an epoch */
     double step_seconds; /* mean of a few steps, run on this machine */
-    double seconds; /* of all steps; with a teachers' cache, later epochs as the plain student's;
-                       evaluation and saving are not counted */
+    double seconds; /* of all steps; where a teachers' cache saves them, later epochs as the plain
+                       student's; evaluation and saving are not counted */
 };
 
 struct retort_plan_pair {
@@ -49,9 +51,10 @@ struct retort_plan {
     struct retort_plan_part *parts;
     double cache_bytes; /* of the files of what the teachers say; 0: none */
     double seconds;     /* of all parts */
+    char *obstacle;     /* why the run would not begin, one sentence; NULL: it would */
 };
 
-/* options: as for retort_run; listener and resume are not looked at. Takes a few seconds: it loads
+/* options: as for retort_run; the listener is not called. Takes a few seconds: it loads
  * the data and times a few steps of each part. Release the plan with retort_plan_release. */
 RETORT_API enum retort_status retort_plan(const struct retort_run_options *options,
                                           struct retort_plan *plan);

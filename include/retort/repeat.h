@@ -35,6 +35,12 @@ struct retort_repeat_result {
  * resume goes on wherever the runs stopped. Release with retort_repeat_release. */
 RETORT_API enum retort_status retort_repeat(const struct retort_run_options *options, int seeds,
                                             struct retort_repeat_result *result);
+
+/* What that would do: the plan of the first seed, whose folder is that of all. */
+struct retort_plan;
+RETORT_API enum retort_status retort_repeat_plan(const struct retort_run_options *options,
+                                                 struct retort_plan *plan);
+
 RETORT_API void retort_repeat_release(struct retort_repeat_result *result);
 
 #ifdef __cplusplus

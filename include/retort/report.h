@@ -26,10 +26,12 @@ enum retort_run_state {
     RETORT_RUN_DONE,
     RETORT_RUN_RUNNING, /* a process of this machine works on it */
     RETORT_RUN_STOPPED, /* part and epoch say where; retort run --resume goes on */
+    RETORT_RUN_DAMAGED, /* what it has written cannot be read: `fault` says why */
 };
 
 struct retort_run_entry {
     char *folder, *name; /* name: the recipe's */
+    char *fault;         /* a sentence; NULL unless it is damaged */
     enum retort_run_state state;
     char part[32];                     /* that was trained last; "" when nothing was yet */
     int epoch, epochs;                 /* of it; whole epochs that are done */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool is_still_there(const char *path, int descriptor)
@@ -14,6 +15,19 @@ static bool is_still_there(const char *path, int descriptor)
     struct stat named, open;
     return stat(path, &named) == 0 && fstat(descriptor, &open) == 0 &&
            named.st_ino == open.st_ino && named.st_dev == open.st_dev;
+}
+
+/* Whoever asks whether a lock is held (lock_is_held) holds it for a moment. */
+static bool try_lock(int descriptor)
+{
+    enum { TIMES = 20, PAUSE = 5 * 1000 * 1000 /* nanoseconds */ };
+    for (int i = 0;; i++) {
+        if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK || i == TIMES)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE}, NULL);
+    }
 }
 
 enum retort_status lock_take(const char *path, struct lock *lock, bool *taken)
@@ -26,7 +40,7 @@ enum retort_status lock_take(const char *path, struct lock *lock, bool *taken)
         free(name);
         return fail(RETORT_IO, "%s: cannot create: %s", path, strerror(errno));
     }
-    *taken = flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+    *taken = try_lock(descriptor);
     if (!*taken && errno != EWOULDBLOCK)
         *taken = true; /* a file system without locks: go on without */
     else if (*taken && !is_still_there(path, descriptor)) {

@@ -25,7 +25,6 @@ bool retort_data_format(int index, struct retort_data_format *format)
     return true;
 }
 
-/* What info tells is taken out of the data set, which is released. */
 /* The fewest and the most images of a class. */
 static enum retort_status count_classes(const struct image_set *set, int classes, int range[2])
 {
@@ -43,6 +42,7 @@ static enum retort_status count_classes(const struct image_set *set, int classes
     return RETORT_OK;
 }
 
+/* What info tells is taken out of the data set, which is released. */
 static enum retort_status take_info(struct dataset *dataset, struct retort_data_info *info)
 {
     int train[2], test[2];
@@ -74,6 +74,7 @@ static enum retort_status take_info(struct dataset *dataset, struct retort_data_
         made.std[c] = (double)dataset->std[c];
     }
     dataset->name = NULL;
+    dataset->remark = NULL;
     dataset->class_names = NULL;
     dataset->classes = 0;
     dataset->skipped = (struct skip_list){0};
@@ -91,6 +92,7 @@ void retort_data_info_release(struct retort_data_info *info)
     free(info->class_names);
     free(info->skipped);
     free(info->name);
+    free(info->remark);
     *info = (struct retort_data_info){0};
 }
 
@@ -126,12 +128,18 @@ enum retort_status retort_data_check(const char *data, const struct retort_data_
         return status;
     }
     TRY(take_info(&dataset, info));
-    *duplicates = (struct retort_data_duplicates){.train = found.within[0],
-                                                  .test = found.within[1],
-                                                  .shared = found.shared,
-                                                  .train_conflicts = found.conflicts[0],
-                                                  .test_conflicts = found.conflicts[1],
-                                                  .shared_conflicts = found.shared_conflicts};
+    *duplicates = (struct retort_data_duplicates){.train = found.equal[0][0],
+                                                  .test = found.equal[1][1],
+                                                  .shared = found.equal[1][0],
+                                                  .val = found.equal[2][2],
+                                                  .val_train = found.equal[2][0],
+                                                  .val_test = found.equal[2][1],
+                                                  .train_conflicts = found.conflicts[0][0],
+                                                  .test_conflicts = found.conflicts[1][1],
+                                                  .shared_conflicts = found.conflicts[1][0],
+                                                  .val_conflicts = found.conflicts[2][2],
+                                                  .val_train_conflicts = found.conflicts[2][0],
+                                                  .val_test_conflicts = found.conflicts[2][1]};
     return RETORT_OK;
 }
 

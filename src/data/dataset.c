@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "data/format.h"
 #include "data/image_set.h"
@@ -84,9 +85,11 @@ static enum retort_status check_number(const char *name, int number, const char 
                : fail(RETORT_INVALID, "%s: %d %s found, 0 or more wanted", name, number, what);
 }
 
+/* A shard has the size and the split of the set that it was made of: open_shard compares. */
 static enum retort_status check_options(const struct dataset_options *options,
-                                        const struct dataset_format *format)
+                                        const struct source *source)
 {
+    const struct dataset_format *format = source->format;
     enum { LARGEST_SIZE = 1024 };
     static const double MOST_HELD_OUT = 0.9;
     TRY(check_number("limit", options->limit, "images per class"));
@@ -95,13 +98,13 @@ static enum retort_status check_options(const struct dataset_options *options,
     if (options->size < 0 || options->size > LARGEST_SIZE)
         return fail(RETORT_INVALID, "size: %d pixels found, 0 to %d wanted", options->size,
                     LARGEST_SIZE);
-    if (options->size > 0 && !format->any_size)
+    if (options->size > 0 && !source->is_shard && !format->any_size)
         return fail(RETORT_INVALID, "size: %d found, but the images of %s have a size of their own",
                     options->size, format->name);
     if (!(options->held_out >= 0 && options->held_out <= MOST_HELD_OUT))
         return fail(RETORT_INVALID, "held_out: %g found, 0 to %g wanted", options->held_out,
                     MOST_HELD_OUT);
-    if (options->held_out > 0 && !format->may_hold_out)
+    if (options->held_out > 0 && !source->is_shard && !format->may_hold_out)
         return fail(RETORT_INVALID, "held_out: %g found, but %s has test images of its own",
                     options->held_out, format->name);
     return RETORT_OK;
@@ -228,7 +231,7 @@ enum retort_status dataset_open(const char *specification, const struct dataset_
     struct dataset made = {0};
     enum retort_status status;
     TRY(find_source(specification, &source));
-    TRY_DONE(check_options(options, source.format));
+    TRY_DONE(check_options(options, &source));
     TRY_DONE(open_whole(&source, options, &made));
     TRY_DONE(select_images(options, &made));
     *dataset = made;
@@ -296,7 +299,7 @@ enum retort_status dataset_convert(const char *specification, const struct datas
     struct dataset read = {0}, made = {0};
     enum retort_status status;
     TRY(find_source(specification, &source));
-    TRY_DONE(check_options(options, source.format));
+    TRY_DONE(check_options(options, &source));
     status = blame_skipped(&read, convert(&source, options, folder, &read));
     if (status != RETORT_OK)
         goto done;
@@ -324,12 +327,33 @@ enum retort_status dataset_make_classes(struct dataset *dataset, int classes)
     return RETORT_OK;
 }
 
+/* Models, shards and pages hold names as UTF-8, and terminals obey control characters: better found
+ * now than after hours of training. */
+enum retort_status dataset_take_name(const char *text, size_t length, char **name)
+{
+    *name = strndup(text, length);
+    if (!*name)
+        return fail(RETORT_MEMORY, "class names: out of memory");
+    bool good = json_takes(*name);
+    for (const char *c = *name; *c; c++)
+        good = good && (unsigned char)*c >= ' ' && *c != 0x7f;
+    return good ? RETORT_OK
+                : fail(RETORT_FORMAT,
+                       "a class is called \"%.100s\": UTF-8 without control characters wanted",
+                       *name);
+}
+
 enum retort_status dataset_name_class(struct dataset *dataset, int label, const char *text,
                                       size_t length)
 {
-    dataset->class_names[label] = strndup(text, length);
-    return dataset->class_names[label] ? RETORT_OK
-                                       : fail(RETORT_MEMORY, "class names: out of memory");
+    return dataset_take_name(text, length, &dataset->class_names[label]);
+}
+
+enum retort_status dataset_set_remark(struct dataset *dataset, const char *text)
+{
+    free(dataset->remark);
+    dataset->remark = strdup(text);
+    return dataset->remark ? RETORT_OK : fail(RETORT_MEMORY, "out of memory");
 }
 
 enum retort_status dataset_skip(struct dataset *dataset, const struct dataset_options *options,
@@ -382,6 +406,7 @@ void dataset_release(struct dataset *dataset)
     free(dataset->class_names);
     free(dataset->skipped.sentences);
     free(dataset->name);
+    free(dataset->remark);
     image_set_release(&dataset->val);
     image_set_release(&dataset->train);
     image_set_release(&dataset->test);

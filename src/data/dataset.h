@@ -41,8 +41,8 @@ struct dataset {
     float mean[DATASET_CHANNELS],
         std[DATASET_CHANNELS]; /* of the whole training set's values / 255, before padding and
                                   before `val` and `limit` are applied */
-    double held_out;    /* share of each class that was taken for the test set; 0: it has one */
-    const char *remark; /* what else a user should know of how it was read, one sentence; or NULL */
+    double held_out; /* share of each class that was taken for the test set; 0: it has one */
+    char *remark;    /* what else a user should know of how it was read, one sentence; or NULL */
     struct skip_list skipped;
     int left_out; /* records that were left out when a shard was made of the set */
 };

@@ -17,7 +17,8 @@ struct entry {
 
 static const struct image_set *find_set(const struct dataset *dataset, int part)
 {
-    return part ? &dataset->test : &dataset->train;
+    const struct image_set *const sets[] = {&dataset->train, &dataset->test, &dataset->val};
+    return sets[part];
 }
 
 static int compare(const void *a, const void *b)
@@ -74,34 +75,37 @@ static bool differ(const struct dataset *dataset, const struct entry *a, const s
            find_set(dataset, b->part)->labels[b->index];
 }
 
-/* Entries of one fingerprint; training images come first. */
+/* Entries of one fingerprint; earlier parts come first. */
 static void count_group(const struct dataset *dataset, struct entry *group, size_t count,
                         struct duplicates *found)
 {
     for (struct entry *entry = group; entry < group + count; entry++) {
-        const struct entry *twin = find_equal(dataset, group, entry, entry->part);
-        entry->distinct = !twin;
-        if (twin) {
-            found->within[entry->part]++;
-            found->conflicts[entry->part] += differ(dataset, twin, entry);
-        }
-        const struct entry *shared = entry->part ? find_equal(dataset, group, entry, 0) : NULL;
-        if (shared) {
-            found->shared++;
-            found->shared_conflicts += differ(dataset, shared, entry);
+        entry->distinct = true;
+        for (int part = 0; part <= entry->part; part++) {
+            const struct entry *twin = find_equal(dataset, group, entry, part);
+            if (!twin)
+                continue;
+            if (part == entry->part)
+                entry->distinct = false;
+            found->equal[entry->part][part]++;
+            found->conflicts[entry->part][part] += differ(dataset, twin, entry);
         }
     }
 }
 
 enum retort_status duplicates_count(const struct dataset *dataset, struct duplicates *duplicates)
 {
-    size_t train = (size_t)dataset->train.count, all = train + (size_t)dataset->test.count;
+    size_t all = 0, filled = 0;
     void *block;
+    for (int part = 0; part < DUPLICATES_PARTS; part++)
+        all += (size_t)find_set(dataset, part)->count;
     TRY(memory_zeroed(all, sizeof(struct entry), &block));
     struct entry *entries = block;
     struct duplicates found = {0};
-    fill(dataset, 0, entries);
-    fill(dataset, 1, entries + train);
+    for (int part = 0; part < DUPLICATES_PARTS; part++) {
+        fill(dataset, part, entries + filled);
+        filled += (size_t)find_set(dataset, part)->count;
+    }
     qsort(entries, all, sizeof(*entries), compare);
     for (size_t first = 0, end; first < all; first = end) {
         for (end = first + 1; end < all && entries[end].hash == entries[first].hash; end++)

@@ -9,6 +9,7 @@
 #include "data/image_file.h"
 #include "data/image_tree.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -45,27 +46,49 @@ static enum retort_status check_root(const struct image_tree *images)
     return RETORT_OK;
 }
 
-/* Images beside train, in folders that are not read: with "valid" for "val" a share of the training
- * images would be held out, and nobody told. */
+static bool is_read(const char *name, size_t length)
+{
+    static const char *const names[] = {"train", "val", "test"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strlen(names[i]) == length && strncmp(names[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+static enum retort_status tell_beside(struct image_tree *images, const char *name, size_t length)
+{
+    char place[300] = "at the top";
+    if (length > 0)
+        snprintf(place, sizeof(place), "in %.*s", (int)length, name);
+    return dataset_skip(images->dataset, images->options,
+                        fail(RETORT_FORMAT,
+                             "%s: images found %s, only train, val and test are read",
+                             images->tree.path, place));
+}
+
+/* Images beside train, at the top or in folders that are not read: with "valid" for "val" a share
+ * of the training images would be held out, and nobody told. Once for each place. */
 static enum retort_status check_beside(struct image_tree *images)
 {
-    const char *last = "";
+    const char *last = NULL;
     size_t last_length = 0;
+    bool told_top = false;
     for (int i = 0; i < images->tree.count; i++) {
         const struct tree_file *file = &images->tree.files[i];
-        size_t length = strcspn(file->name, "/");
-        if (file->fault || !image_file_is(file->name) || !file->name[length] ||
-            strncmp(file->name, "train/", length + 1) == 0 ||
-            strncmp(file->name, "val/", length + 1) == 0 ||
-            strncmp(file->name, "test/", length + 1) == 0 ||
-            (length == last_length && strncmp(file->name, last, length) == 0))
+        const bool is_image = image_file_is(file->name) || image_file_is_foreign(file->name);
+        const size_t length = strchr(file->name, '/') ? strcspn(file->name, "/") : 0;
+        if (file->fault || !is_image || is_read(file->name, length))
             continue;
-        last = file->name;
-        last_length = length;
-        TRY(dataset_skip(images->dataset, images->options,
-                         fail(RETORT_FORMAT,
-                              "%s: images found in %.*s, only train, val and test are read",
-                              images->tree.path, (int)length, file->name)));
+        if (length == 0 ? told_top
+                        : last && length == last_length && strncmp(file->name, last, length) == 0)
+            continue;
+        TRY(tell_beside(images, file->name, length));
+        if (length == 0) {
+            told_top = true;
+        } else {
+            last = file->name;
+            last_length = length;
+        }
     }
     return RETORT_OK;
 }
@@ -115,8 +138,8 @@ static enum retort_status assign(struct image_tree *images)
             TRY(image_tree_assign(images, "val/", IMAGE_VAL));
             return assign_test(images, "test/");
         }
-        images->dataset->remark =
-            "the images of val are the test set, those of test have no labels";
+        TRY(dataset_set_remark(images->dataset,
+                               "the images of val are the test set, those of test have no labels"));
     }
     if (has_train && image_tree_has(images, "val/"))
         return assign_test(images, "val/");

@@ -32,10 +32,15 @@
 DATASET_FORMATS(DATASET_DECLARE)
 
 /* Make `classes` empty places for class names in dataset, then fill one with a copy of `length`
- * bytes of text. */
+ * bytes of text; RETORT_FORMAT unless that is UTF-8 without control characters. */
 enum retort_status dataset_make_classes(struct dataset *dataset, int classes);
 enum retort_status dataset_name_class(struct dataset *dataset, int label, const char *text,
                                       size_t length);
+/* The same, for a name with another place: what is in *name is the caller's in any case. */
+enum retort_status dataset_take_name(const char *text, size_t length, char **name);
+
+/* A copy of text becomes dataset->remark. */
+enum retort_status dataset_set_remark(struct dataset *dataset, const char *text);
 
 /* What to do about a bad record, whose status and recorded sentence these are: with skip_bad the
  * sentence goes into dataset->skipped and the result is RETORT_OK. Only RETORT_FORMAT is a bad

@@ -70,7 +70,7 @@ struct reader {
     struct jpeg_progress_mgr progress;
     struct jpeg_decompress_struct jpeg;
     jmp_buf failed;
-    bool out_of_memory;
+    bool out_of_memory, endless;
     uint8_t *line; /* of a CMYK image */
     struct picture picture;
 };
@@ -96,7 +96,7 @@ static void be_silent(j_common_ptr jpeg)
 static void count_scans(j_common_ptr jpeg)
 {
     if (((j_decompress_ptr)jpeg)->input_scan_number > MOST_SCANS) {
-        jpeg->err->msg_code = JERR_BAD_PROGRESSION;
+        ((struct reader *)jpeg->client_data)->endless = true;
         stop(jpeg);
     }
 }
@@ -161,6 +161,8 @@ static enum retort_status fail_jpeg(struct reader *reader)
     char text[JMSG_LENGTH_MAX];
     if (reader->out_of_memory)
         return fail(RETORT_MEMORY, "out of memory");
+    if (reader->endless)
+        return fail(RETORT_FORMAT, "damaged JPEG image: more than %d scans found", MOST_SCANS);
     reader->errors.format_message((j_common_ptr)&reader->jpeg, text);
     return fail(RETORT_FORMAT, "damaged JPEG image (%s)", text);
 }

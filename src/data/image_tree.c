@@ -83,6 +83,13 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static enum retort_status name_class(struct image_tree *images, int label, const char *name,
+                                     size_t length)
+{
+    const enum retort_status status = dataset_name_class(images->dataset, label, name, length);
+    return status == RETORT_FORMAT ? fail_in(status, "%s", images->tree.path) : status;
+}
+
 /* Names are sorted as wholes, so "cat-1/x" stands before "cat/x": equal classes follow each other,
  * but their order is not yet that of the classes' names. */
 enum retort_status image_tree_make_classes(struct image_tree *images, const char *folder)
@@ -102,7 +109,7 @@ enum retort_status image_tree_make_classes(struct image_tree *images, const char
                 (last && length == last_length && memcmp(name, last, length) == 0))
                 continue;
             if (round == 1)
-                TRY(dataset_name_class(dataset, count, name, length));
+                TRY(name_class(images, count, name, length));
             count++;
             last = name;
             last_length = length;
@@ -283,7 +290,8 @@ static enum retort_status find_classes(struct image_tree *images, const int *cou
 {
     const struct dataset *dataset = images->dataset;
     for (int k = 0; k < dataset->classes; k++) {
-        const int train = counts[k], test = counts[dataset->classes + k];
+        const int train = counts[k], test = counts[dataset->classes + k],
+                  val = counts[2 * dataset->classes + k];
         const int empty = train == 0 ? IMAGE_TRAIN : IMAGE_TEST;
         keeps[k] = train > 0 && test > 0;
         if (!keeps[k])
@@ -291,7 +299,7 @@ static enum retort_status find_classes(struct image_tree *images, const int *cou
                      fail(RETORT_FORMAT,
                           "%s: class \"%s\": no %s images are left; its %d others go with it",
                           images->tree.path, dataset->class_names[k], part_names[empty],
-                          train + test)));
+                          train + test + val)));
     }
     return RETORT_OK;
 }

@@ -238,6 +238,14 @@ static enum retort_status get_share(const char *path, const json_t *json, double
     return RETORT_OK;
 }
 
+static enum retort_status get_remark(const char *path, const json_t *json, struct dataset *dataset)
+{
+    if (!json)
+        return RETORT_OK;
+    return json_is_string(json) ? dataset_set_remark(dataset, json_string_value(json))
+                                : fail(RETORT_FORMAT, "%s: remark: a text wanted", path);
+}
+
 static enum retort_status get_classes(const char *path, const json_t *json, struct dataset *dataset)
 {
     size_t count = json_array_size(json);
@@ -249,7 +257,10 @@ static enum retort_status get_classes(const char *path, const json_t *json, stru
         const json_t *name = json_array_get(json, i);
         if (!json_is_string(name))
             return fail(RETORT_FORMAT, "%s: classes: name %zu is no text", path, i);
-        TRY(dataset_name_class(dataset, (int)i, json_string_value(name), json_string_length(name)));
+        const enum retort_status status =
+            dataset_name_class(dataset, (int)i, json_string_value(name), json_string_length(name));
+        if (status != RETORT_OK)
+            return fail_in(status, "%s: classes", path);
     }
     return RETORT_OK;
 }
@@ -288,6 +299,7 @@ static enum retort_status read_description(const char *folder, const char *path,
                    &dataset->left_out));
     TRY(get_classes(path, json_object_get(json, "classes"), dataset));
     TRY(get_share(path, json_object_get(json, "held_out"), &dataset->held_out));
+    TRY(get_remark(path, json_object_get(json, "remark"), dataset));
     for (int part = 0; part < SHARD_PARTS; part++)
         if (sets[part]->count > 0)
             TRY(open_part(folder, part, json_object_get(json, "checksums"), dataset->classes,

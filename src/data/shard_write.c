@@ -179,13 +179,11 @@ static json_t *describe(const struct dataset *dataset, const struct image_set *t
                      "checksums", checksums);
 }
 
-/* JSON holds no text that is not UTF-8. */
-static enum retort_status check_names(const char *path, const struct dataset *dataset)
+/* What not every shard has. */
+static bool describe_rest(json_t *json, const struct dataset *dataset, const struct image_set *val)
 {
-    for (int i = 0; i < dataset->classes; i++)
-        if (!json_takes(dataset->class_names[i]))
-            return fail(RETORT_FORMAT, "%s: the name of class %d is not UTF-8 text", path, i);
-    return RETORT_OK;
+    return (val->count == 0 || !json_object_set_new(json, "val", json_integer(val->count))) &&
+           (!dataset->remark || !json_object_set_new(json, "remark", json_string(dataset->remark)));
 }
 
 static enum retort_status write_description(const char *path, json_t *json)
@@ -220,11 +218,9 @@ enum retort_status shard_describe(const char *folder, const struct dataset *data
         if (status == RETORT_OK)
             status = write_numbers(folder, shard_sums[part], sets[part], true, checksums);
     }
-    if (status == RETORT_OK)
-        status = check_names(path, dataset);
     if (status == RETORT_OK) {
         json = describe(dataset, train, test, checksums);
-        if (json && val->count > 0 && json_object_set_new(json, "val", json_integer(val->count))) {
+        if (json && !describe_rest(json, dataset, val)) {
             json_decref(json);
             json = NULL;
         }

@@ -17,16 +17,30 @@
 struct tar {
     struct stream stream;
     struct archive *archive;
-    int64_t entries;     /* that have been read */
-    int64_t start;       /* where the last one's header is, without compression */
-    char name[TAR_NAME]; /* of the last one, cleaned */
+    uint64_t fed, content; /* bytes of the stream; of these, up to the last that is not 0 */
+    int64_t entries;       /* that have been read */
+    int64_t start;         /* where the last one's header is, without compression */
+    char name[TAR_NAME];   /* of the last one, cleaned */
 };
+
+/* The next bytes of the stream. */
+static enum retort_status take(struct tar *tar, const void **data, size_t *size)
+{
+    TRY(stream_read(&tar->stream, data, size));
+    const unsigned char *bytes = *data;
+    for (size_t end = *size; end > 0; end--)
+        if (bytes[end - 1]) {
+            tar->content = tar->fed + end;
+            break;
+        }
+    tar->fed += *size;
+    return RETORT_OK;
+}
 
 static la_ssize_t feed(struct archive *archive, void *context, const void **data)
 {
-    struct stream *stream = context;
     size_t size;
-    if (stream_read(stream, data, &size) == RETORT_OK)
+    if (take(context, data, &size) == RETORT_OK)
         return (la_ssize_t)size;
     archive_set_error(archive, EINVAL, "%s", retort_message());
     return ARCHIVE_FATAL;
@@ -58,7 +72,7 @@ enum retort_status tar_open(const char *path, uint64_t limit, struct tar **tar)
     } else {
         if (archive_read_support_format_tar(made->archive) != ARCHIVE_OK)
             status = fail(RETORT_MEMORY, "out of memory");
-        else if (archive_read_open(made->archive, &made->stream, NULL, feed, NULL) != ARCHIVE_OK)
+        else if (archive_read_open(made->archive, made, NULL, feed, NULL) != ARCHIVE_OK)
             status = fail_tar(made);
     }
     if (status == RETORT_OK)
@@ -122,15 +136,27 @@ static enum retort_status fail_behind(struct tar *tar)
                    (long long)tar->entries, tar->name, (long long)tar->start);
 }
 
-/* What follows the tar's end holds the checks of the compression. */
-static enum retort_status drain(struct tar *tar)
+/* What follows the tar's end holds the checks of the compression. The end is a block of zeros:
+ * where there is none, the archive may have been cut between two entries, and what lies behind it
+ * would not be read, as of two archives in one file. */
+static enum retort_status finish(struct tar *tar)
 {
+    enum { BLOCK = 512 };
+    const uint64_t end = (uint64_t)archive_read_header_position(tar->archive);
     const void *block;
     size_t size;
     do
-        TRY(stream_read(&tar->stream, &block, &size));
+        TRY(take(tar, &block, &size));
     while (size > 0);
-    return RETORT_OK;
+    if (tar->content > end)
+        return fail(RETORT_FORMAT,
+                    "more found behind the archive's end, at byte %llu: one archive wanted",
+                    (unsigned long long)end);
+    return tar->fed >= end + BLOCK
+               ? RETORT_OK
+               : fail(RETORT_FORMAT,
+                      "truncated: no end of the archive found behind %lld entries, %llu bytes",
+                      (long long)tar->entries, (unsigned long long)tar->fed);
 }
 
 enum retort_status tar_next(struct tar *tar, struct tar_entry *entry)
@@ -138,7 +164,7 @@ enum retort_status tar_next(struct tar *tar, struct tar_entry *entry)
     struct archive_entry *found;
     int code = archive_read_next_header(tar->archive, &found);
     if (code == ARCHIVE_EOF) {
-        TRY(drain(tar));
+        TRY(finish(tar));
         *entry = (struct tar_entry){0};
         return RETORT_OK;
     }

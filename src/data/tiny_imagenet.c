@@ -137,9 +137,7 @@ static enum retort_status read_names(const struct file_bytes *text, struct datas
         int label = tab ? image_tree_find_class(dataset, line, (size_t)(tab - line)) : -1;
         if (label < 0 || names[label])
             continue;
-        names[label] = strndup(tab + 1, length - (size_t)(tab + 1 - line));
-        if (!names[label])
-            status = fail(RETORT_MEMORY, "class names: out of memory");
+        status = dataset_take_name(tab + 1, length - (size_t)(tab + 1 - line), &names[label]);
     }
     for (int i = 0; i < dataset->classes; i++) {
         if (names[i] && names[i][0]) {

@@ -207,6 +207,13 @@ static const char *find_fault(enum tar_kind kind)
     return kind == TAR_REFUSED ? "a name that points out of the archive" : "a link or a device";
 }
 
+/* Whether images may be missing for an entry that cannot be read: a link without a suffix may stand
+ * for a folder. */
+static bool may_hide(const struct tar_entry *entry)
+{
+    return entry->kind == TAR_REFUSED || (entry->kind == TAR_OTHER && !has_suffix(entry->name));
+}
+
 static enum retort_status list_archive(struct tree *tree)
 {
     struct tar *tar = NULL;
@@ -217,7 +224,7 @@ static enum retort_status list_archive(struct tree *tree)
         const struct tree_file file = {.size = entry.size,
                                        .entry = number,
                                        .fault = find_fault(entry.kind),
-                                       .hides = entry.kind == TAR_REFUSED};
+                                       .hides = may_hide(&entry)};
         if (entry.kind == TAR_END)
             break;
         if (entry.kind != TAR_REFUSED && (is_hidden(entry.name) || !entry.name[0]))

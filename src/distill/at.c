@@ -274,7 +274,7 @@ static double *kept_of(const struct at *at, const struct at_tap *tap, int image)
 static void at_teacher(void *state, const struct teacher_view *teacher)
 {
     struct at *at = state;
-    if (!teacher->gram)
+    if (!teacher->maps)
         return;
     const double part = teacher_mean_part(&at->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(at->threads)

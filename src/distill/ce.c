@@ -63,7 +63,7 @@ static double ce_image(const float *logits, const struct truth *truth, int class
     const double kept = 1 - truth->smoothing, spread = truth->smoothing / classes;
     const double own = kept * truth->share, others = kept * (1 - truth->share);
     assert(truth->label >= 0 && truth->label < classes);
-    const double log_sum = softmax_log_sum(logits, classes, 1);
+    const double log_sum = softmax_log_sum(logits, classes);
     double loss = own * (log_sum - logits[truth->label]);
     if (others > 0)
         loss += others * (log_sum - logits[truth->other]);

@@ -73,17 +73,18 @@ int ensemble_draw(const struct ensemble *ensemble, int teachers, bool maps, uint
     int chosen = (int)random_below(&stream, (uint64_t)teachers + 1, (uint32_t)taught);
     for (int i = 0; i < teachers; i++) {
         const bool teaches = share[i] > 0;
-        const bool gram = !maps                                           ? false
-                          : ensemble->gram_teacher == ENSEMBLE_GRAM_FIRST ? i == 0
-                          : ensemble->gram_teacher == ENSEMBLE_GRAM_MEAN  ? teaches
-                                                                         : teaches && chosen-- == 0;
-        if (teaches || gram)
-            members[count++] = (struct ensemble_member){i, share[i], gram};
+        const bool shows = !maps                                           ? false
+                           : ensemble->gram_teacher == ENSEMBLE_GRAM_FIRST ? i == 0
+                           : ensemble->gram_teacher == ENSEMBLE_GRAM_MEAN
+                               ? teaches
+                               : teaches && chosen-- == 0;
+        if (teaches || shows)
+            members[count++] = (struct ensemble_member){i, share[i], shows};
     }
     return count;
 }
 
-bool ensemble_many_gram(const struct ensemble *ensemble, int teachers)
+bool ensemble_many_maps(const struct ensemble *ensemble, int teachers)
 {
     return ensemble->gram_teacher == ENSEMBLE_GRAM_MEAN && teachers > 1 &&
            !(ensemble->rule == ENSEMBLE_RANDOM_K && ensemble->k == 1);

@@ -38,7 +38,7 @@ extern const struct setting_table ensemble_settings;
 struct ensemble_member {
     int teacher;  /* number, 0 first */
     double share; /* of its logits; the shares of a step sum to 1; 0: only its maps are wanted */
-    bool gram;    /* its maps are looked at */
+    bool maps;    /* its maps are looked at */
 };
 
 /* Who teaches in step `step`: members [out] has room for `teachers`; gives how many there are, in
@@ -47,6 +47,6 @@ int ensemble_draw(const struct ensemble *ensemble, int teachers, bool maps, uint
                   uint32_t step, struct ensemble_member *members);
 
 /* May a step have maps of more than one teacher? */
-bool ensemble_many_gram(const struct ensemble *ensemble, int teachers);
+bool ensemble_many_maps(const struct ensemble *ensemble, int teachers);
 
 #endif

@@ -244,9 +244,9 @@ static void teacher_image(const struct job *job, float part)
 static void gram_teacher(void *state, const struct teacher_view *teacher)
 {
     struct gram *gram = state;
-    if (!teacher->gram)
+    if (!teacher->maps)
         return;
-    assert(!gram->teachers || !gram->plan.by_positions); /* many_gram_teachers was promised */
+    assert(!gram->teachers || !gram->plan.by_positions); /* many_map_teachers was promised */
     gram->share += teacher->map_share;
     /* The first one has all of it, also when its share is 0: then it is looked at for this only. */
     bool first = gram->teachers++ == 0 || gram->share == 0;

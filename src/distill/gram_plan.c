@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "distill/taps.h"
+
 /* ---- which pairs ---- */
 
 /* wanted[a * tap_count + b], a < b. */
@@ -16,30 +18,17 @@ static bool *choice_at(const struct choice *choice, int a, int b)
     return &choice->wanted[(a < b ? a : b) * choice->shapes->tap_count + (a < b ? b : a)];
 }
 
-static int find_tap(const struct loss_shapes *shapes, const char *name, size_t length)
-{
-    for (int tap = 0; tap < shapes->tap_count; tap++)
-        if (strlen(shapes->tap_names[tap]) == length &&
-            strncmp(shapes->tap_names[tap], name, length) == 0)
-            return tap;
-    return -1;
-}
-
 static enum retort_status unknown_tap(const struct loss_shapes *shapes, const char *word)
 {
-    char known[512] = "";
-    for (int tap = 0; tap < shapes->tap_count; tap++) {
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof(known) - used, "%s%s", tap ? ", " : "",
-                 shapes->tap_names[tap]);
-    }
+    char known[512];
+    taps_list(shapes, known, sizeof(known));
     const char *dash = strchr(word, '-');
     if (!dash)
         return fail(RETORT_INVALID,
                     "gram.pairs: \"%s\" found, all, adjacent, cross or two taps with a dash "
                     "between wanted; taps are %s",
                     word, known);
-    bool first = find_tap(shapes, word, (size_t)(dash - word)) < 0;
+    bool first = tap_find(shapes, word, (size_t)(dash - word)) < 0;
     int length = first ? (int)(dash - word) : (int)strlen(dash + 1);
     return fail(RETORT_INVALID, "gram.pairs: %s: there is no tap \"%.*s\", taps are %s", word,
                 length, first ? word : dash + 1, known);
@@ -50,8 +39,8 @@ static enum retort_status choose_pair(const struct choice *choice, const char *w
 {
     const struct loss_shapes *shapes = choice->shapes;
     for (const char *dash = strchr(word, '-'); dash; dash = strchr(dash + 1, '-')) {
-        int a = find_tap(shapes, word, (size_t)(dash - word));
-        int b = find_tap(shapes, dash + 1, strlen(dash + 1));
+        int a = tap_find(shapes, word, (size_t)(dash - word));
+        int b = tap_find(shapes, dash + 1, strlen(dash + 1));
         if (a < 0 || b < 0)
             continue;
         if (a == b)
@@ -129,21 +118,10 @@ static enum retort_status check_division(const char *network, const struct loss_
     return RETORT_OK;
 }
 
-static enum retort_status check_channels(const struct loss_shapes *shapes, int tap)
-{
-    int student = shapes->student_taps[tap].c, teacher = shapes->teacher_taps[tap].c;
-    if (student != teacher)
-        return fail(RETORT_INVALID,
-                    "gram: taps %s differ: student %d, teacher %d channels; a 1x1 adapter would be "
-                    "needed between them and there is none",
-                    shapes->tap_names[tap], student, teacher);
-    return RETORT_OK;
-}
-
 static enum retort_status check_pair(const struct loss_shapes *shapes, const struct gram_pair *pair)
 {
-    TRY(check_channels(shapes, pair->taps[0]));
-    TRY(check_channels(shapes, pair->taps[1]));
+    TRY(tap_check_channels("gram", shapes, pair->taps[0]));
+    TRY(tap_check_channels("gram", shapes, pair->taps[1]));
     TRY(check_division("student", shapes, shapes->student_taps, pair));
     TRY(check_division("teacher", shapes, shapes->teacher_taps, pair));
     struct size student = pair_size(shapes->student_taps, pair);
@@ -194,7 +172,7 @@ static bool choose_positions(const struct gram_plan *plan, const struct loss_sha
         if (takes_part)
             by_positions += 5 * positions * positions * channels_of(&shapes->student_taps[tap]);
     }
-    return !shapes->many_gram_teachers && by_positions < by_matrices;
+    return !shapes->many_map_teachers && by_positions < by_matrices;
 }
 
 /* ---- levels ---- */

@@ -96,7 +96,7 @@ static float *load(const struct hint *hint, const struct tensor *taps, int image
 static void hint_teacher(void *state, const struct teacher_view *teacher)
 {
     struct hint *hint = state;
-    if (!teacher->gram)
+    if (!teacher->maps)
         return;
     const float part = (float)teacher_mean_part(&hint->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(hint->threads)

@@ -274,7 +274,7 @@ static void keep_tap(const struct kd_svd *svd, const struct svd_tap *tap,
 static void kd_svd_teacher(void *state, const struct teacher_view *teacher)
 {
     struct kd_svd *svd = state;
-    if (!teacher->gram)
+    if (!teacher->maps)
         return;
     const double part = teacher_mean_part(&svd->mean, teacher->map_share);
 #pragma omp parallel for schedule(static) num_threads(svd->threads)

@@ -62,9 +62,9 @@ struct loss_shapes {
     int n, classes, tap_count;
     const char *const *tap_names;
     const struct tensor *student_taps,
-        *teacher_taps;       /* shapes and layout; data is not looked at.
-                                teacher_taps is NULL when there is no teacher */
-    bool many_gram_teachers; /* a step may have more than one teacher_view with .gram */
+        *teacher_taps;      /* shapes and layout; data is not looked at.
+                               teacher_taps is NULL when there is no teacher */
+    bool many_map_teachers; /* a step may have more than one teacher_view with .maps */
 };
 
 /* One teacher's outputs for this batch, in inference mode. */
@@ -72,7 +72,7 @@ struct teacher_view {
     const float *logits;       /* (n, classes) */
     const struct tensor *taps; /* tap_count */
     double share;              /* of its logits in the ensemble; those of a step sum to 1 */
-    bool gram;                 /* its maps are to be used, not only its logits */
+    bool maps;                 /* its maps are to be used, not only its logits */
     double map_share;          /* of its maps; those of a step need not sum to 1. 0 of the only one
                                   counts as all */
 };

@@ -293,7 +293,7 @@ static void keep_angles(const struct rkd *rkd, int i, double part)
 static void rkd_teacher(void *state, const struct teacher_view *teacher)
 {
     struct rkd *rkd = state;
-    if (rkd->tap >= 0 && !teacher->gram)
+    if (rkd->tap >= 0 && !teacher->maps)
         return;
     const double part =
         teacher_mean_part(&rkd->mean, rkd->tap >= 0 ? teacher->map_share : teacher->share);

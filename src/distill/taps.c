@@ -72,23 +72,30 @@ void tap_add(const struct gradient *gradient, int image, const float *rows)
 
 /* ---- names ---- */
 
-static int find_tap(const struct loss_shapes *shapes, const char *name)
+int tap_find(const struct loss_shapes *shapes, const char *name, size_t length)
 {
     for (int tap = 0; tap < shapes->tap_count; tap++)
-        if (strcmp(shapes->tap_names[tap], name) == 0)
+        if (strlen(shapes->tap_names[tap]) == length &&
+            strncmp(shapes->tap_names[tap], name, length) == 0)
             return tap;
     return -1;
+}
+
+void taps_list(const struct loss_shapes *shapes, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int tap = 0; tap < shapes->tap_count && used < size; tap++) {
+        snprintf(text + used, size - used, "%s%s", tap ? ", " : "", shapes->tap_names[tap]);
+        used = strlen(text);
+    }
 }
 
 static enum retort_status unknown_tap(const char *where, const struct loss_shapes *shapes,
                                       const char *name)
 {
-    char known[512] = "";
-    for (int tap = 0; tap < shapes->tap_count; tap++) {
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof(known) - used, "%s%s", tap ? ", " : "",
-                 shapes->tap_names[tap]);
-    }
+    char known[512];
+    taps_list(shapes, known, sizeof(known));
     return fail(RETORT_INVALID, "%s: there is no tap \"%s\", taps are %s", where, name, known);
 }
 
@@ -109,7 +116,7 @@ enum retort_status taps_choose(const char *where, const struct text_list *names,
     for (int tap = 0; tap < shapes->tap_count; tap++)
         chosen[tap] = names->count == 0;
     for (int i = 0; i < names->count; i++) {
-        const int tap = find_tap(shapes, names->items[i]);
+        const int tap = tap_find(shapes, names->items[i], strlen(names->items[i]));
         if (tap < 0)
             return unknown_tap(where, shapes, names->items[i]);
         if (chosen[tap])
@@ -124,7 +131,7 @@ enum retort_status tap_choose(const char *where, const char *name, int otherwise
                               const struct loss_shapes *shapes, int *tap)
 {
     TRY(check_any(where, shapes));
-    const int found = name[0] ? find_tap(shapes, name) : otherwise;
+    const int found = name[0] ? tap_find(shapes, name, strlen(name)) : otherwise;
     if (found < 0)
         return unknown_tap(where, shapes, name);
     *tap = found;

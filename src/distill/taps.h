@@ -15,6 +15,13 @@ void tap_load(const struct tensor *map, int image, float *rows);
  * becomes zero. When all images are done the caller sets `defined`. */
 void tap_add(const struct gradient *gradient, int image, const float *rows);
 
+/* ---- names ---- */
+
+/* The tap whose name are these `length` bytes; -1: there is none. */
+int tap_find(const struct loss_shapes *shapes, const char *name, size_t length);
+/* All names, with commas between, as far as they fit. */
+void taps_list(const struct loss_shapes *shapes, char *text, size_t size);
+
 /* ---- settings that name taps; `where` is the setting, as in "at.taps" ---- */
 
 /* chosen[tap] for every tap: all of them where no names are given. At least one, none twice. */

@@ -171,13 +171,37 @@ static bool stage_needs_teacher(const struct recipe_stage *stage)
     return false;
 }
 
+/* Is anybody asked, a teacher, a peer or an earlier generation? Presets do. */
+static bool asks_others(const struct recipe_distill *distill)
+{
+    const struct recipe_stage *stages = distill->stages.items;
+    bool asks = distill->stages.count == 0;
+    for (int i = 0; i < distill->stages.count; i++)
+        asks |= stage_needs_teacher(&stages[i]);
+    return asks;
+}
+
 bool recipe_needs_teachers(const struct recipe *recipe)
 {
-    const struct recipe_stage *stages = recipe->distill.stages.items;
-    bool needs = recipe->distill.stages.count == 0;
-    for (int i = 0; i < recipe->distill.stages.count; i++)
-        needs |= stage_needs_teacher(&stages[i]);
-    return needs && recipe->distill.peers == 1;
+    return asks_others(&recipe->distill) && recipe->distill.peers == 1;
+}
+
+/* Networks that would be trained for nobody. */
+static enum retort_status check_asked(const struct recipe *recipe)
+{
+    const struct recipe_distill *distill = &recipe->distill;
+    if (asks_others(distill))
+        return RETORT_OK;
+    if (distill->peers > 1)
+        return fail(RETORT_INVALID,
+                    "distill.peers: %d found, but no loss of distill.stages asks another student",
+                    distill->peers);
+    if (distill->generations > 1)
+        return fail(RETORT_INVALID,
+                    "distill.generations: %d found, but no loss of distill.stages asks the one "
+                    "before",
+                    distill->generations);
+    return RETORT_OK;
 }
 
 static enum retort_status check_distill(const struct recipe *recipe)
@@ -199,17 +223,20 @@ static enum retort_status check_distill(const struct recipe *recipe)
     if (distill->peers > 1 && distill->stages.count == 0)
         return fail(RETORT_INVALID,
                     "distill.stages: none found, but peers are: their losses wanted");
+    TRY(check_asked(recipe));
     if (recipe->teacher.count == 0 && recipe_needs_teachers(recipe))
         return fail(RETORT_INVALID,
                     "teacher.count: 0 found, but distill.stages has losses that need a teacher");
     return RETORT_OK;
 }
 
-/* Stages that have a share of all epochs get a number, at least 1. */
+/* Stages that have a share of all epochs get a number, at least 1. Where they end is rounded, so
+ * that shares that make 100 percent make all epochs. */
 static enum retort_status resolve_percents(struct recipe *recipe)
 {
     struct recipe_stage *stages = recipe->distill.stages.items;
     const int epochs = recipe->student.train.epochs;
+    int percent = 0, begin = 0;
     for (int i = 0; i < recipe->distill.stages.count; i++) {
         struct recipe_stage *stage = &stages[i];
         if (stage->percent == 0)
@@ -217,11 +244,16 @@ static enum retort_status resolve_percents(struct recipe *recipe)
         if (stage->epochs > 0)
             return fail(RETORT_INVALID,
                         "distill.stages.%d.percent: found beside epochs, one of them wanted", i);
-        stage->epochs = (epochs * stage->percent + 50) / 100;
-        stage->epochs += stage->epochs == 0;
+        percent += stage->percent;
+        const int end = (epochs * percent + 50) / 100;
+        stage->epochs = end > begin ? end - begin : 1;
+        begin += stage->epochs;
         stage->percent = 0;
     }
-    return RETORT_OK;
+    return percent <= 100
+               ? RETORT_OK
+               : fail(RETORT_INVALID, "distill.stages: %d percent found in all, at most 100 wanted",
+                      percent);
 }
 
 /* Epochs that stages were given, and how many stages were given none. */
@@ -321,6 +353,43 @@ enum retort_status recipe_settle(struct recipe *recipe, bool channels_differ)
     return resolve_epochs(recipe);
 }
 
+static bool equal_lists(const struct int_list *a, const struct int_list *b)
+{
+    return a->count == b->count &&
+           memcmp(a->items, b->items, (size_t)a->count * sizeof(*a->items)) == 0;
+}
+
+/* Settings of a schedule that is not in use. usual: the defaults; schedules: those in use, one bit
+ * each. */
+static enum retort_status check_schedule(const char *who, const struct recipe_train *train,
+                                         const struct recipe_train *usual, unsigned schedules)
+{
+    const char *unused = NULL, *of = NULL;
+    if (!(schedules & 1u << SCHEDULE_ONE_CYCLE) && train->warmup != usual->warmup)
+        unused = "warmup", of = "one-cycle";
+    if (!(schedules & 1u << SCHEDULE_STEP) && train->gamma != usual->gamma)
+        unused = "gamma", of = "step";
+    if (!(schedules & 1u << SCHEDULE_STEP) && !equal_lists(&train->milestones, &usual->milestones))
+        unused = "milestones", of = "step";
+    return unused ? fail(RETORT_INVALID,
+                         "%s.train.%s: set, but the schedule is not %s, whose setting it is", who,
+                         unused, of)
+                  : RETORT_OK;
+}
+
+static enum retort_status check_schedules(const struct recipe *recipe, const struct recipe *usual)
+{
+    const struct recipe_stage *stages = recipe->distill.stages.items;
+    unsigned student = 1u << recipe->student.train.schedule;
+    for (int i = 0; i < recipe->distill.stages.count; i++)
+        student |= 1u << stages[i].schedule;
+    TRY(check_schedule("student", &recipe->student.train, &usual->student.train, student));
+    if (recipe->teacher.count == 0 || recipe->teacher.weights.count)
+        return RETORT_OK; /* nobody trains them: such settings are for when somebody does */
+    return check_schedule("teacher", &recipe->teacher.train, &usual->teacher.train,
+                          1u << recipe->teacher.train.schedule);
+}
+
 enum { CACHED_VIEWS = 8 };
 
 /* Mixed images have two labels, and are other ones in every epoch. */
@@ -362,6 +431,7 @@ enum retort_status recipe_check(struct recipe *recipe, const struct recipe *usua
     TRY(check_distill(recipe));
     TRY(check_mixing(recipe));
     TRY(resolve_train("teacher", &recipe->teacher.train));
-    return recipe->distill.stages.count ? resolve_epochs(recipe)
-                                        : resolve_train("student", &recipe->student.train);
+    TRY(recipe->distill.stages.count ? resolve_epochs(recipe)
+                                     : resolve_train("student", &recipe->student.train));
+    return check_schedules(recipe, usual);
 }

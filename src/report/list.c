@@ -48,10 +48,28 @@ static void read_epochs(const json_t *epochs, struct retort_run_entry *entry)
     }
 }
 
+/* One run whose files cannot be read does not hide the others. */
+static enum retort_status make_damaged(const char *folder, struct retort_run_entry *entry)
+{
+    *entry = (struct retort_run_entry){.folder = strdup(folder),
+                                       .name = strdup(""),
+                                       .fault = strdup(retort_message()),
+                                       .state = RETORT_RUN_DAMAGED,
+                                       .teacher = -1,
+                                       .baseline = -1,
+                                       .student = -1};
+    return entry->folder && entry->name && entry->fault
+               ? RETORT_OK
+               : fail(RETORT_MEMORY, "out of memory for runs");
+}
+
 static enum retort_status read_entry(const char *folder, struct retort_run_entry *entry)
 {
     json_t *run;
-    TRY(run_reader_read(folder, &run));
+    const enum retort_status status = run_reader_read(folder, &run);
+    if (status == RETORT_FORMAT || status == RETORT_IO)
+        return make_damaged(folder, entry);
+    TRY(status);
     const json_t *summary = json_object_get(run, "summary");
     const char *name = json_string_value(json_object_get(run, "name"));
     const double teachers = findings_teachers_top1(summary);
@@ -145,6 +163,7 @@ void retort_run_list_release(struct retort_run_list *list)
     for (int i = 0; i < list->count; i++) {
         free(list->entries[i].folder);
         free(list->entries[i].name);
+        free(list->entries[i].fault);
     }
     free(list->entries);
     *list = (struct retort_run_list){0};

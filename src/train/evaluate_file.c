@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include "train/evaluate.h"
+#include "train/fit.h"
 
 enum retort_status retort_evaluate(const char *model, const char *data,
                                    const struct retort_evaluation_options *options,
@@ -19,6 +20,13 @@ enum retort_status retort_evaluate(const char *model, const char *data,
     omp_set_num_threads(options->threads > 0 ? options->threads : omp_get_num_procs());
     TRY_DONE(model_load(model, &loaded));
     TRY_DONE(dataset_open(data, &reading, &dataset));
+    status = fit_shapes(&loaded.graph, &dataset);
+    if (status == RETORT_OK)
+        status = fit_classes(&loaded, &dataset);
+    if (status != RETORT_OK) {
+        fail_in(status, "%s", model);
+        goto done;
+    }
     TRY_DONE(evaluate(&loaded, &dataset, options->batch, PRECISION_F32, &found));
     *result = (struct retort_evaluation){found.top1, found.top5, found.images,
                                          dataset.skipped.count + dataset.left_out,

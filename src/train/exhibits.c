@@ -97,7 +97,7 @@ static void normalise(const struct looked_at *images, const struct model *model,
 
 static void softmax(const float *logits, int classes, float *probabilities)
 {
-    const double log_sum = softmax_log_sum(logits, classes, 1);
+    const double log_sum = softmax_log_sum(logits, classes);
     for (int c = 0; c < classes; c++)
         probabilities[c] = (float)exp((double)logits[c] - log_sum);
 }
@@ -174,7 +174,7 @@ static enum retort_status open_gram(struct looking *looking, struct arena *arena
                                        .tap_names = taps->names,
                                        .student_taps = looking->maps,
                                        .teacher_taps = looking->maps,
-                                       .many_gram_teachers = true};
+                                       .many_map_teachers = true};
     TRY(gram_plan_make(looking->gram, &shapes, &looking->plan));
     TRY(loss_of(LOSS_gram)->create(looking->gram, &shapes, &looking->loss));
     return arena_take(arena, looking->plan.kept * sizeof(double), (void **)&looking->sums);
@@ -210,7 +210,7 @@ static void add_gram(struct looking *looking, int images)
     const struct teacher_view view = {.logits = executor_logits(looking->executor),
                                       .taps = looking->maps,
                                       .share = 1,
-                                      .gram = true};
+                                      .maps = true};
     size_t floats;
     loss->begin(looking->loss);
     loss->teacher(looking->loss, &view);

@@ -102,11 +102,8 @@ static enum retort_status note_machine(struct exhibits *exhibits,
 static enum retort_status note_data(struct exhibits *exhibits, const struct dataset *dataset)
 {
     json_t *names = json_array();
-    for (int c = 0; names && c < dataset->classes; c++) {
-        json_t *name = json_string(dataset->class_names[c]);
-        /* A name that is no UTF-8 cannot stand in JSON. */
-        json_array_append_new(names, name ? name : json_sprintf("class %d", c));
-    }
+    for (int c = 0; names && c < dataset->classes; c++)
+        json_array_append_new(names, json_string(dataset->class_names[c]));
     TRY(note(exhibits, "run", "class_names", names));
     TRY(note(exhibits, "run", "skipped", json_integer(dataset->skipped.count + dataset->left_out)));
     TRY(note(exhibits, "run", "train_images", json_integer(dataset->train.count)));

@@ -11,6 +11,7 @@
 #include "distill/adapter.h"
 #include "train/fit.h"
 #include "train/loading.h"
+#include "train/run_folder.h"
 #include "train/teacher_cache.h"
 
 /* ---- opening ---- */
@@ -36,14 +37,23 @@ static enum retort_status name_folder(struct experiment *experiment)
     return experiment->folder ? RETORT_OK : fail(RETORT_MEMORY, "out of memory");
 }
 
-/* Cross-entropy, weight 1. */
+/* Cross-entropy of weight 1, with labels as smooth as the distilled student's in its last stage
+ * that has any: what smoothing is worth is not the teacher's merit. */
 static enum retort_status make_plain_losses(struct experiment *experiment)
 {
     const struct setting_table *table = loss_of(LOSS_ce)->settings;
+    const struct group_list *stages = &experiment->recipe.distill.stages;
     struct arena *arena = &experiment->recipe.arena;
     void *settings;
     TRY(arena_take(arena, table->bytes, &settings));
     TRY(settings_defaults(table, settings, arena));
+    const struct loss_weight weight = *(struct loss_weight *)settings; /* it begins with that */
+    for (int i = 0; i < stages->count; i++) {
+        const struct recipe_stage *stage = (const struct recipe_stage *)stages->items + i;
+        if (stage->losses.settings[LOSS_ce])
+            memcpy(settings, stage->losses.settings[LOSS_ce], table->bytes);
+    }
+    *(struct loss_weight *)settings = weight;
     experiment->plain[LOSS_ce] = settings;
     return RETORT_OK;
 }
@@ -236,18 +246,6 @@ enum retort_status experiment_new_model(const struct experiment *experiment, con
     return RETORT_OK;
 }
 
-/* The student learns the teacher's order of classes. */
-static enum retort_status check_classes(const struct model *model, const struct dataset *dataset)
-{
-    for (int i = 0; model->class_names && i < dataset->classes; i++)
-        if (strcmp(model->class_names[i], dataset->class_names[i]))
-            return fail(RETORT_INVALID,
-                        "class %d is called %s, in the data set %s it is %s: a model with the same "
-                        "classes in the same order wanted",
-                        i, model->class_names[i], dataset->name, dataset->class_names[i]);
-    return RETORT_OK;
-}
-
 enum retort_status experiment_load_teacher(const struct experiment *experiment, int index,
                                            struct model *model)
 {
@@ -258,12 +256,33 @@ enum retort_status experiment_load_teacher(const struct experiment *experiment, 
     if (status == RETORT_OK)
         status = fit_normalisation(&loaded, &experiment->dataset);
     if (status == RETORT_OK)
-        status = check_classes(&loaded, &experiment->dataset);
+        status = fit_classes(&loaded, &experiment->dataset);
     if (status != RETORT_OK) {
         model_release(&loaded);
         return fail_in(status, "%s", path);
     }
     *model = loaded;
+    return RETORT_OK;
+}
+
+enum retort_status experiment_find_teachers(const struct experiment *experiment)
+{
+    if (!experiment_trains_teachers(experiment) || experiment_asks(experiment, RETORT_TEACHERS))
+        return RETORT_OK;
+    for (int i = 0; i < experiment_teachers(experiment); i++) {
+        const struct part part = experiment_teacher(experiment, i);
+        char *path = run_file(experiment->folder, part.name, ".safetensors");
+        const bool there = path && file_exists(path);
+        const bool made = path;
+        free(path);
+        if (!made)
+            return fail(RETORT_MEMORY, "out of memory");
+        if (!there)
+            return fail(RETORT_INVALID,
+                        "%s: %s.safetensors is not there; `retort train` makes it, and the "
+                        "recipe's teacher.weights names one from elsewhere",
+                        experiment->folder, part.name);
+    }
     return RETORT_OK;
 }
 

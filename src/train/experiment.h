@@ -77,6 +77,9 @@ enum retort_status experiment_new_model(const struct experiment *experiment, con
 enum retort_status experiment_load_teacher(const struct experiment *experiment, int index,
                                            struct model *model);
 
+/* Are the teachers there, or will they be made? RETORT_INVALID: neither. */
+enum retort_status experiment_find_teachers(const struct experiment *experiment);
+
 /* ---- a part in training ---- */
 
 /* The networks of one stage: the part's, with the adapters that the stage wants. */

@@ -2,6 +2,7 @@
 #include "train/fit.h"
 
 #include <math.h>
+#include <string.h>
 
 enum retort_status fit_shapes(const struct graph *graph, const struct dataset *dataset)
 {
@@ -14,6 +15,17 @@ enum retort_status fit_shapes(const struct graph *graph, const struct dataset *d
     if (graph->classes != dataset->classes)
         return fail(RETORT_INVALID, "%s has %d classes, the data set %s has %d", graph->network,
                     graph->classes, dataset->name, dataset->classes);
+    return RETORT_OK;
+}
+
+enum retort_status fit_classes(const struct model *model, const struct dataset *dataset)
+{
+    for (int i = 0; model->class_names && i < dataset->classes; i++)
+        if (strcmp(model->class_names[i], dataset->class_names[i]))
+            return fail(RETORT_INVALID,
+                        "class %d is called %s, in the data set %s it is %s: a model with the same "
+                        "classes in the same order wanted",
+                        i, model->class_names[i], dataset->name, dataset->class_names[i]);
     return RETORT_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "distill/adapter.h"
 #include "train/experiment.h"
+#include "train/run_folder.h"
 
 /* The first step warms caches up and is not counted, unless it is the only one. */
 enum { STEPS = 5 };
@@ -108,19 +109,33 @@ struct visiting {
     double student_step; /* seconds of a step without teachers; 0: not known */
 };
 
-/* With a cache the student's later epochs cost what the plain student's do. */
-static double stage_seconds(const struct visiting *visiting, const struct part *part, int stage,
-                            const struct retort_plan_part *made)
+/* The first epochs fill a cache: all teachers look at every batch, not only those that a rule
+ * draws. */
+static double filling_step(const struct visiting *visiting, const struct part *part,
+                           const struct retort_plan_part *made)
 {
-    int live = made->epochs, before = 0;
+    const struct ensemble *ensemble = part->ensemble;
+    const int all = part->teacher_count;
+    const int drawn = ensemble->rule == ENSEMBLE_RANDOM_K && ensemble->k < all ? ensemble->k : all;
+    const double teachers = made->step_seconds - visiting->student_step;
+    return visiting->student_step + (teachers > 0 ? teachers : 0) * all / drawn;
+}
+
+/* Once a cache is full, an epoch costs what the plain student's does, if the teachers' maps are not
+ * looked at or are kept too. */
+static double stage_seconds(const struct visiting *visiting, const struct part *part, int stage,
+                            const struct retort_plan_part *made, bool rests)
+{
+    int filling = 0, before = 0;
     for (int i = 0; i < stage; i++)
         before += part->stages[i].train.epochs;
-    if (visiting->views > 0 && part->teacher_count > 0 && visiting->student_step > 0) {
-        live = visiting->views > before ? visiting->views - before : 0;
-        live = live < made->epochs ? live : made->epochs;
-    }
+    if (visiting->views == 0 || part->teacher_count == 0 || visiting->student_step == 0)
+        return (double)made->steps * made->epochs * made->step_seconds;
+    filling = visiting->views > before ? visiting->views - before : 0;
+    filling = filling < made->epochs ? filling : made->epochs;
     return (double)made->steps *
-           (live * made->step_seconds + (made->epochs - live) * visiting->student_step);
+           (filling * filling_step(visiting, part, made) +
+            (made->epochs - filling) * (rests ? visiting->student_step : made->step_seconds));
 }
 
 static enum retort_status visit(void *context, const struct part *part, int stage,
@@ -139,7 +154,7 @@ static enum retort_status visit(void *context, const struct part *part, int stag
                                     .steps = trainer_steps(trainer)};
     memcpy(made.part, part->name, sizeof(made.part));
     TRY(time_steps(trainer, &made.step_seconds));
-    made.seconds = stage_seconds(visiting, part, stage, &made);
+    made.seconds = stage_seconds(visiting, part, stage, &made, trainer_teachers_rest(trainer));
     if (part->bit == RETORT_BASELINE)
         visiting->student_step = made.step_seconds;
     plan->seconds += made.seconds;
@@ -169,6 +184,23 @@ static enum retort_status describe(const struct experiment *experiment, struct r
                : fail(RETORT_MEMORY, "out of memory for a plan");
 }
 
+/* What stands in the way at the place where the run would go. */
+static enum retort_status find_obstacle(const struct experiment *experiment,
+                                        struct retort_plan *plan)
+{
+    const struct retort_run_options *options = experiment->options;
+    enum retort_status status = run_check_folder(experiment->folder, &experiment->recipe,
+                                                 &experiment->dataset, options->resume);
+    if (status == RETORT_INVALID && options->resume && options->force)
+        status = RETORT_OK; /* it is told, and goes on */
+    if (status == RETORT_OK)
+        status = experiment_find_teachers(experiment);
+    if (status == RETORT_OK || status == RETORT_MEMORY)
+        return status;
+    plan->obstacle = strdup(retort_message());
+    return copied(plan->obstacle);
+}
+
 enum retort_status retort_plan(const struct retort_run_options *options, struct retort_plan *plan)
 {
     struct experiment experiment;
@@ -180,6 +212,7 @@ enum retort_status retort_plan(const struct retort_run_options *options, struct 
         &made, experiment.recipe.distill.cache ? experiment.recipe.data.views : 0, 0};
     TRY_DONE(experiment_try(&experiment, visit, &visiting));
     made.cache_bytes = experiment.cache_bytes;
+    TRY_DONE(find_obstacle(&experiment, &made));
     *plan = made;
     made = (struct retort_plan){0};
 done:
@@ -202,6 +235,7 @@ void retort_plan_release(struct retort_plan *plan)
     free(plan->recipe);
     free(plan->folder);
     free(plan->teacher);
+    free(plan->obstacle);
     free(plan->student);
     *plan = (struct retort_plan){0};
 }

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "recipe/recipe.h"
+#include "retort/plan.h"
 #include "train/run_folder.h"
 
 struct repeat {
@@ -219,6 +220,37 @@ enum retort_status retort_repeat(const struct retort_run_options *options, int s
     } else {
         retort_repeat_release(&repeat.result);
     }
+    recipe_release(&repeat.recipe);
+    free(repeat.overrides);
+    free(repeat.folder);
+    return status;
+}
+
+enum retort_status retort_repeat_plan(const struct retort_run_options *options,
+                                      struct retort_plan *plan)
+{
+    struct repeat repeat = {.options = options};
+    struct retort_run_options first = *options;
+    char *folder = NULL;
+    enum retort_status status;
+    TRY_DONE(begin(&repeat, 1));
+    folder = seed_folder(&repeat, 1);
+    if (!folder) {
+        status = fail(RETORT_MEMORY, "out of memory");
+        goto done;
+    }
+    repeat.overrides[options->override_count] = "seed=1";
+    first.overrides = repeat.overrides;
+    first.override_count++;
+    first.folder = folder;
+    first.resume = options->resume && has_begun(folder);
+    TRY_DONE(retort_plan(&first, plan));
+    free(plan->folder);
+    plan->folder = repeat.folder;
+    repeat.folder = NULL;
+done:
+    free(folder);
+    retort_repeat_release(&repeat.result);
     recipe_release(&repeat.recipe);
     free(repeat.overrides);
     free(repeat.folder);

@@ -21,17 +21,23 @@
 
 /* ---- models ---- */
 
+/* Where a network came from, but for what came out. NULL: memory is out. */
+static json_t *make_provenance(const struct run *run, const struct part *part)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "recipe", run->experiment.recipe.name,
+                     "part", part->name, "method", part->method, "dataset",
+                     run->experiment.dataset.name, "seed",
+                     json_sprintf("%llu", (unsigned long long)part->seed), "epochs",
+                     json_sprintf("%d", part->epochs));
+}
+
 /* What the user of the network must know, and where it came from. */
 static enum retort_status describe_model(const struct run *run, const struct part *part,
                                          struct model *model)
 {
     const struct dataset *dataset = &run->experiment.dataset;
     TRY(model_name_classes(model, (const char *const *)dataset->class_names));
-    json_t *provenance =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "recipe", run->experiment.recipe.name, "part",
-                  part->name, "method", part->method, "dataset", dataset->name, "seed",
-                  json_sprintf("%llu", (unsigned long long)part->seed), "epochs",
-                  json_sprintf("%d", part->epochs));
+    json_t *provenance = make_provenance(run, part);
     if (!provenance)
         return fail(RETORT_MEMORY, "out of memory for the provenance");
     json_decref(model->provenance);
@@ -124,6 +130,27 @@ static enum retort_status make_part(struct run *run, const struct part *part, co
     return add_result(run, part->name, model, path, evaluation);
 }
 
+/* Whose part is it? A file that was copied into a new folder would pass for one that this recipe
+ * has trained. Files that say nothing are believed. */
+static enum retort_status check_provenance(const struct run *run, const struct part *part,
+                                           const char *path, const struct model *model)
+{
+    json_t *wanted = make_provenance(run, part), *value;
+    const char *key;
+    enum retort_status status = wanted ? RETORT_OK : fail(RETORT_MEMORY, "out of memory");
+    json_object_foreach(wanted, key, value)
+    {
+        const json_t *found = json_object_get(model->provenance, key);
+        if (found && !json_equal(found, value) && status == RETORT_OK)
+            status = fail(RETORT_INVALID,
+                          "%s: made by another run: its %s is %s, %s wanted; the same command with "
+                          "--resume --force takes it all the same, --out names another folder",
+                          path, key, json_string_value(found), json_string_value(value));
+    }
+    json_decref(wanted);
+    return status;
+}
+
 static enum retort_status find_part(struct run *run, const struct part *part, const char *path,
                                     struct model *model, struct evaluation *evaluation)
 {
@@ -131,6 +158,8 @@ static enum retort_status find_part(struct run *run, const struct part *part, co
     if (strcmp(model->graph.network, part->network))
         return fail(RETORT_INVALID, "%s: holds %s, the recipe wants %s", path, model->graph.network,
                     part->network);
+    if (!run->options->force)
+        TRY(check_provenance(run, part, path, model));
     TRY(judge(run, part->name, &part->stages[0].train, model, evaluation));
     return add_result(run, part->name, model, path, evaluation);
 }
@@ -164,6 +193,12 @@ static double recorded(const struct model *model, const char *key)
     return end && !*end ? number : -1;
 }
 
+/* Of a share of so many images, in percent. */
+static double deviation(double percent, long images)
+{
+    return percent > 0 && percent < 100 ? sqrt(percent * (100 - percent) / (double)images) : 0;
+}
+
 /* Who knows nothing cannot teach: at chance level, or far below what its own file promises, which
  * says that it sees other images than it was trained for. */
 static enum retort_status guard_teacher(const struct run *run, const char *what,
@@ -171,18 +206,18 @@ static enum retort_status guard_teacher(const struct run *run, const char *what,
                                         const struct evaluation *evaluation)
 {
     const double chance = 100.0 / model->graph.classes, promised = recorded(model, "top1");
-    const double noise = 100 * sqrt(chance / 100 * (1 - chance / 100) / (double)evaluation->images);
-    const double slack = 5; /* points, beside three deviations of the test set's size */
+    const double slack = 5; /* points, beside three deviations of an accuracy on so few images */
     const char *set = run->experiment.dataset.name;
     const char *made_for = json_string_value(json_object_get(model->provenance, "dataset"));
     if (run->options->force)
         return RETORT_OK;
-    if (evaluation->top1 <= chance + noise) /* small test sets get the benefit of the doubt */
+    if (evaluation->top1 <= chance + deviation(chance, evaluation->images))
         return fail(RETORT_INVALID,
                     "%s: %.2f %% top-1 on %s, chance is %.2f %%: it knows nothing that it could "
                     "teach (the same command with --resume --force teaches all the same)",
                     what, evaluation->top1, set, chance);
-    if (made_for && strcmp(made_for, set) == 0 && evaluation->top1 < promised - slack - 3 * noise)
+    if (made_for && strcmp(made_for, set) == 0 &&
+        evaluation->top1 < promised - slack - 3 * deviation(promised, evaluation->images))
         return fail(RETORT_INVALID,
                     "%s: %.2f %% top-1 on %s, its file promises %.2f %%: perhaps these are not the "
                     "images that it was trained for (the same command with --resume --force "
@@ -333,23 +368,6 @@ done:
     return status;
 }
 
-/* Are the teachers there, or will they be? */
-static enum retort_status check_teachers(const struct run *run)
-{
-    const struct experiment *experiment = &run->experiment;
-    if (!experiment_trains_teachers(experiment) || experiment_asks(experiment, RETORT_TEACHERS))
-        return RETORT_OK;
-    for (int i = 0; i < experiment_teachers(experiment); i++) {
-        const struct part part = experiment_teacher(experiment, i);
-        if (!is_done(run, part.name))
-            return fail(RETORT_INVALID,
-                        "%s: %s.safetensors is not there; `retort train` makes it, and the "
-                        "recipe's teacher.weights names one from elsewhere",
-                        experiment->folder, part.name);
-    }
-    return RETORT_OK;
-}
-
 /* What the folder holds must have come from this recipe and these images, unless the user insists;
  * then the differences are told. */
 static enum retort_status check_folder(const struct run *run)
@@ -371,7 +389,7 @@ enum retort_status retort_run(const struct retort_run_options *options,
     enum retort_status status;
     TRY_DONE(experiment_open(options, experiment));
     TRY_DONE(check_folder(&run));
-    TRY_DONE(check_teachers(&run));
+    TRY_DONE(experiment_find_teachers(experiment));
     run.estimate.folder = experiment->folder;
     TRY_DONE(experiment_try(experiment, estimate_visit, &run.estimate));
     TRY_DONE(run_make_folder(experiment->folder));

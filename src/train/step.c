@@ -67,8 +67,8 @@ static void look_at_teacher(const struct train_step *step, const struct step_mom
 {
     const struct step_teacher *teacher = &step->teachers[member->teacher];
     const bool logits_known = has_batch(step->cache, step, moment, member->teacher);
-    const bool maps_known = member->gram && has_batch(step->maps_cache, step, moment, 0);
-    const bool runs = !logits_known || (member->gram && !maps_known);
+    const bool maps_known = member->maps && has_batch(step->maps_cache, step, moment, 0);
+    const bool runs = !logits_known || (member->maps && !maps_known);
     const float *logits = NULL;
     if (runs) {
         executor_forward(teacher->executor, moment->images, 0);
@@ -81,13 +81,13 @@ static void look_at_teacher(const struct train_step *step, const struct step_mom
     }
     if (mean)
         add_logits(step, logits, member->share, first);
-    if (!mean || member->gram)
+    if (!mean || member->maps)
         tell_all(step, &(struct teacher_view){.logits = logits,
                                               .taps = teacher->taps,
                                               .share = mean ? 0 : member->share,
-                                              .gram = member->gram && runs,
+                                              .maps = member->maps && runs,
                                               .map_share = member->share});
-    if (member->gram && step->maps_cache)
+    if (member->maps && step->maps_cache)
         (runs ? keep_maps : recall_maps)(step, moment);
 }
 
@@ -135,7 +135,7 @@ static void look_at_peers(const struct train_step *step, int to)
                               &(struct teacher_view){.logits = executor_logits(peer->executor),
                                                      .taps = peer->taps,
                                                      .share = 1.0 / (step->student_count - 1),
-                                                     .gram = true,
+                                                     .maps = true,
                                                      .map_share = 1.0 / (step->student_count - 1)});
     }
 }
@@ -143,8 +143,8 @@ static void look_at_peers(const struct train_step *step, int to)
 /* ---- the cache ---- */
 
 /* Halves are good to a two-thousandth; other images, views or teachers are off by much more. */
-static enum retort_status check_row(const float *live, const float *cached, size_t count,
-                                    const char *what, int teacher, int image)
+static enum retort_status check_row(const char *path, const float *live, const float *cached,
+                                    size_t count, const char *what, int teacher, int image)
 {
     double largest = 1e-4; /* below that halves have few digits */
     for (size_t i = 0; i < count; i++)
@@ -152,9 +152,9 @@ static enum retort_status check_row(const float *live, const float *cached, size
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)live[i] - (double)cached[i]) <= 0.02 * largest))
             return fail(RETORT_FORMAT,
-                        "teacher cache: %s %zu of image %d is %g, teacher %d says %g: the cache is "
-                        "another one's; remove it",
-                        what, i, image, (double)cached[i], teacher + 1, (double)live[i]);
+                        "%s: %s %zu of image %d is %g, teacher %d says %g: these are not what the "
+                        "teachers of this run say; remove the file",
+                        path, what, i, image, (double)cached[i], teacher + 1, (double)live[i]);
     return RETORT_OK;
 }
 
@@ -171,7 +171,8 @@ static enum retort_status check_rows(const struct train_step *step,
         if (!cache_has(cache, place, image, view))
             continue;
         cache_get(cache, place, image, view, row);
-        TRY(check_row(live + (size_t)i * floats, row, floats, what, teacher, image));
+        TRY(check_row(cache_path(cache), live + (size_t)i * floats, row, floats, what, teacher,
+                      image));
         ++*compared;
     }
     return RETORT_OK;
@@ -188,7 +189,7 @@ static enum retort_status check_maps(const struct train_step *step,
                                      .logits = executor_logits(step->teachers[teacher].executor),
                                      .taps = step->teachers[teacher].taps,
                                      .share = 1,
-                                     .gram = true,
+                                     .maps = true,
                                      .map_share = 1});
     const float *live = objective_kept(objective, &floats);
     return check_rows(step, moment, step->maps_cache, "Gram matrix entry", teacher, live,
@@ -202,7 +203,9 @@ enum retort_status train_step_check_cache(const struct train_step *step,
     for (int t = 0; t < step->teacher_count; t++) {
         bool any = false;
         for (int i = 0; i < step->n && !any; i++)
-            any = cache_has(step->cache, t, moment->indices[i], moment->views[i]);
+            any = cache_has(step->cache, t, moment->indices[i], moment->views[i]) ||
+                  (t == 0 && step->maps_cache &&
+                   cache_has(step->maps_cache, 0, moment->indices[i], moment->views[i]));
         if (!any)
             continue;
         executor_forward(step->teachers[t].executor, moment->images, 0);

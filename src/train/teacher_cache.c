@@ -26,7 +26,7 @@ struct header {
 struct teacher_cache {
     struct cache_key key;
     size_t row, bytes;
-    char *map;
+    char *map, *path;
 };
 
 static size_t row_bytes(const struct cache_key *key)
@@ -126,10 +126,13 @@ enum retort_status cache_open(const char *path, const struct cache_key *key,
     const bool ours = is_ours(file, key);
     if (!ours)
         status = begin(file, path, key);
+    char *name = strdup(path);
+    if (status == RETORT_OK && !name)
+        status = fail(RETORT_MEMORY, "%s: out of memory", path);
     if (status == RETORT_OK)
         status = memory_zeroed(1, sizeof(*made), (void **)&made);
     if (status == RETORT_OK) {
-        *made = (struct teacher_cache){*key, row_bytes(key), cache_bytes(key), NULL};
+        *made = (struct teacher_cache){*key, row_bytes(key), cache_bytes(key), NULL, name};
         made->map = mmap(NULL, made->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         if (made->map == MAP_FAILED) {
             status =
@@ -139,6 +142,7 @@ enum retort_status cache_open(const char *path, const struct cache_key *key,
     }
     close(file);
     if (status != RETORT_OK) {
+        free(name);
         if (!ours)
             unlink(path);
         return status;
@@ -153,7 +157,13 @@ void cache_close(struct teacher_cache *cache)
     if (!cache)
         return;
     munmap(cache->map, cache->bytes);
+    free(cache->path);
     free(cache);
+}
+
+const char *cache_path(const struct teacher_cache *cache)
+{
+    return cache->path;
 }
 
 static char *row_at(const struct teacher_cache *cache, int teacher, int image, int view)

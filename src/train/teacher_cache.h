@@ -35,6 +35,9 @@ enum retort_status cache_open(const char *path, const struct cache_key *key,
 /* Accepts NULL. The file stays. */
 void cache_close(struct teacher_cache *cache);
 
+/* Where it was opened. */
+const char *cache_path(const struct teacher_cache *cache);
+
 /* Is the row of a teacher (0 first) there? */
 bool cache_has(const struct teacher_cache *cache, int teacher, int image, int view);
 /* One row of logits, out and in. */

@@ -62,10 +62,17 @@ static void add_norms(struct tally *tally, const struct objective_norms *norms, 
     }
 }
 
+/* Images of the steps that had an effect; all batches are equally large. */
+static double counted_images(const struct training_report *report)
+{
+    const double done = (double)(report->step - report->skipped);
+    return report->step > 0 ? (double)report->images / (double)report->step * done : 0;
+}
+
 /* The sums that led to these means. */
 static struct tally tally_of(const struct training_report *report)
 {
-    struct tally tally = {.right = lround(report->accuracy / 100 * (double)report->images)};
+    struct tally tally = {.right = lround(report->accuracy / 100 * counted_images(report))};
     add_value(&tally, &report->value, (double)(report->step - report->skipped));
     add_norms(&tally, &report->norms, report->measured);
     return tally;
@@ -84,7 +91,7 @@ static void take_means(const struct tally *tally, struct training_report *report
         report->norms.taps[i] = tally->norms.taps[i] / measured;
     }
     report->measured = tally->measured;
-    report->accuracy = 100.0 * (double)tally->right / (double)report->images;
+    report->accuracy = done > 0 ? 100.0 * (double)tally->right / counted_images(report) : 0;
 }
 
 /* ---- what is not finite ---- */
@@ -123,7 +130,7 @@ static enum retort_status fail_infinite(const struct trainer *trainer, const cha
     return fail(
         RETORT_BACKEND,
         "%s is not finite at step %ld of epoch %d (%s): lower the learning rate, or set clip_norm",
-        what, report->step, report->epoch + 1, text);
+        what, report->step, trainer->setup.epochs_before + report->epoch + 1, text);
 }
 
 /* The step changes nothing, if the recipe wants that and it does not go on for ever. */
@@ -218,9 +225,12 @@ static enum retort_status step_once(struct trainer *trainer, const struct batch 
         return pass_over(trainer, "the loss", report, infinite);
     if (!statistics_finite(trainer))
         return pass_over(trainer, "a running statistic", report, &trainer->values[0]);
-    tally->right += count_right(executor_logits(trainer->students[0].executor),
-                                trainer->setup.models[0]->graph.classes, batch);
-    return finish_step(trainer, &moment, report, tally);
+    const int right = count_right(executor_logits(trainer->students[0].executor),
+                                  trainer->setup.models[0]->graph.classes, batch);
+    const long skipped = report->skipped;
+    TRY(finish_step(trainer, &moment, report, tally));
+    tally->right += report->skipped == skipped ? right : 0;
+    return RETORT_OK;
 }
 
 enum retort_status trainer_epoch(struct trainer *trainer, int epoch,

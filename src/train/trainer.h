@@ -50,6 +50,11 @@ enum retort_status trainer_create(const struct trainer_setup *setup, struct trai
 /* Accepts NULL. */
 void trainer_destroy(struct trainer *trainer);
 
+/* Once its cache is full, does a step run no teacher? Not where maps are looked at that are not
+ * kept.
+ */
+bool trainer_teachers_rest(const struct trainer *trainer);
+
 /* Bytes that the teachers' caches take, or will; 0: none are wanted. */
 size_t trainer_cache_bytes(const struct trainer *trainer);
 

@@ -68,12 +68,12 @@ static enum retort_status layouts(const struct trainer_setup *setup, struct aren
     return RETORT_OK;
 }
 
-static bool many_gram_teachers(const struct trainer_setup *setup)
+static bool many_map_teachers(const struct trainer_setup *setup)
 {
     if (setup->caches_maps)
         return true; /* matrices are wanted, not the maps that stand for them with one teacher */
     return setup->teacher_count > 0
-               ? setup->ensemble && ensemble_many_gram(setup->ensemble, setup->teacher_count)
+               ? setup->ensemble && ensemble_many_maps(setup->ensemble, setup->teacher_count)
                : setup->model_count > 2;
 }
 
@@ -92,7 +92,7 @@ static enum retort_status make_shapes(const struct trainer_setup *setup, const s
                                    .tap_names = taps->names,
                                    .student_taps = of_student,
                                    .teacher_taps = of_teacher,
-                                   .many_gram_teachers = many_gram_teachers(setup)};
+                                   .many_map_teachers = many_map_teachers(setup)};
     return RETORT_OK;
 }
 
@@ -360,7 +360,9 @@ static enum retort_status open_maps_cache(struct trainer *trainer)
         return RETORT_OK;
     key = maps_key(trainer, key, floats);
     TRY(arena_take(&trainer->arena, floats * sizeof(float), (void **)&trainer->step.cached_maps));
-    return cache_open(trainer->setup.maps_cache, &key, &trainer->step.maps_cache, &found);
+    TRY(cache_open(trainer->setup.maps_cache, &key, &trainer->step.maps_cache, &found));
+    trainer->unchecked = found ? COMPARED : trainer->unchecked;
+    return RETORT_OK;
 }
 
 static enum retort_status open_cache(struct trainer *trainer)
@@ -376,6 +378,11 @@ static enum retort_status open_cache(struct trainer *trainer)
     TRY(cache_open(trainer->setup.cache, &key, &trainer->step.cache, &found));
     trainer->unchecked = found ? COMPARED : 0;
     return open_maps_cache(trainer);
+}
+
+bool trainer_teachers_rest(const struct trainer *trainer)
+{
+    return trainer->setup.caches && (!trainer->step.maps || trainer->setup.caches_maps);
 }
 
 size_t trainer_cache_bytes(const struct trainer *trainer)

@@ -41,6 +41,7 @@ mkdir "$bad"
 refused
 
 # Good models, other data.
+expect 1 "$model: class 0 is called T-shirt/top, in the data set mnist it is 0" eval "$model" --data "mnist:$folder/data"
 expect 1 'cows' eval "$model" --data cows
 expect 1 '/nowhere' eval "$model" --data fashion-mnist:/nowhere
 expect 1 'train-images' eval "$model" --data "fashion-mnist:$folder/run"

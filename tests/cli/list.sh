@@ -35,5 +35,12 @@ wait "$process" 2>/dev/null || true
 listed long '^stopped, teacher-1 [0-9]+/100000 +- +- +- +- '
 listed done '^done '
 
+cp -r "$folder/runs/done" "$folder/runs/half"
+printf '{' >>"$folder/runs/half/metrics.jsonl"
+listed half '^damaged +- +- +- +- '
+grep -q '^damaged: .*metrics.jsonl:[0-9]*: ' "$folder/err" || fail "no sentence: $(cat "$folder/err")"
+listed done '^done '
+expect 0 '"fault":"' list "$folder/runs" --json
+
 expect 1 '/nowhere' list /nowhere
 expect 2 'one folder wanted' list a b

@@ -128,7 +128,7 @@ name="</script><script>intruder = 1</script><img src=x onerror='intruder = 1'>"
 sed "s|^name: .*|name: \"$name\"|" "$folder/run/recipe.yaml" >"$folder/begun/recipe.yaml"
 cp "$folder/run/metrics.jsonl" "$folder/known"
 sed 's|set: fashion-mnist|set: cifar100|' "$folder/run/recipe.yaml" >"$folder/known/recipe.yaml"
-awk '/"network"/ { network = ++count == 1 ? "resnet:depth=56" : "resnet:depth=20"; sub(/"resnet:[^"]*"/, "\"" network "\"") } { print }' \
+awk '/"network"/ { network = ++count == 1 ? "resnet:depth=56,shortcut=B" : "resnet:depth=20,shortcut=B"; sub(/"resnet:[^"]*"/, "\"" network "\"") } { print }' \
     "$folder/run/run.json" >"$folder/known/run.json"
 expect 0 'page.html' report "$folder/many" "$folder/known" "$folder/begun" -o "$folder/page.html"
 browse "$folder/page.html" 1200

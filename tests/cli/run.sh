@@ -49,6 +49,20 @@ for part in teacher-1 baseline student; do
         fail "events/$part: one event file wanted: $(ls -R "$folder/run/events")"
 done
 
+# A plan says what would stand in the way.
+expect 1 "it would not begin: $folder/run: holds a run already" run "$folder/r.yaml" --out "$folder/run" --dry-run
+grep -q 'training takes about' "$folder/out" || fail "no plan: $(cat "$folder/out")"
+expect 0 'training takes about' run "$folder/r.yaml" --out "$folder/run" --dry-run --resume
+expect 1 'it would not begin: ' run "$folder/r.yaml" --out "$folder/run" --dry-run --resume --set seed=7
+expect 1 '"obstacle":"' distill "$folder/r.yaml" --out "$folder/none" --dry-run --json
+expect 1 'teacher-1.safetensors is not there' distill "$folder/r.yaml" --out "$folder/none" --dry-run
+
+# Networks that another run made do not pass for this one's.
+mkdir "$folder/copied"
+cp "$folder/run/student.safetensors" "$folder/copied"
+expect 1 "copied/student.safetensors: made by another run: its seed is 1, 2 wanted" run "$folder/r.yaml" --out "$folder/copied" --set seed=2
+rm -r "$folder/copied"
+
 # Evaluating the file gives what the run found.
 expect 0 '"images":30' eval "$folder/run/student.safetensors" --data "fashion-mnist:$folder/data" --json --threads 1
 grep -qE '^\{"top1":[0-9.]+,"top5":[0-9.]+,"images":30,' "$folder/out" || fail "eval: $(cat "$folder/out")"
@@ -135,6 +149,7 @@ grep -q '"sd"' "$folder/many/repeat.json" || fail "repeat.json: $(cat "$folder/m
 expect 0 '"runs"' run "$folder/r.yaml" --out "$folder/many" --repeat 2 --set teacher.seed=5 --resume --json
 expect 0 '2 seeds take' run "$folder/r.yaml" --out "$folder/other" --repeat 2 --dry-run
 [ ! -e "$folder/other" ] || fail "--repeat --dry-run made the folder"
+expect 1 '--set seed=5: found beside several seeds' run "$folder/r.yaml" --repeat 2 --set seed=5 --dry-run
 expect 2 '--repeat' run "$folder/r.yaml" --repeat 0
 
 # Interrupted in the second one, it goes on as a whole.

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 expect 0 'Usage: retort COMMAND' --help
-for command in run train distill eval inspect report list bench; do
+for command in run train distill eval inspect data report list bench; do
     grep -q "^  $command  *[a-z]" "$folder/out" || fail "--help: no line about $command"
 done
 expect 0 'retort 0.' --version
@@ -24,15 +24,15 @@ helps() {
     expect 0 'retort 0.' "$command" --version
     expect 2 "unrecognized option '--cook'" "$command" --cook
 }
-helps run out set resume save-every dry-run quiet no-report no-events json
-helps train out set resume save-every dry-run quiet no-events json
-helps distill out set resume save-every dry-run quiet no-events json
+helps run out set resume repeat force save-every dry-run quiet no-report no-events json
+helps train out set resume repeat force save-every dry-run quiet no-report no-events json
+helps distill out set resume repeat force save-every dry-run quiet no-report no-events json
 helps eval data size held-out skip-bad batch threads json
 helps data size held-out skip-bad from quiet json
 helps inspect classes input json
 helps report output
 helps list json
-helps bench pair mode data batch threads precision repeat profile json
+helps bench pair mode data size all batch threads precision repeat profile json
 expect 0 'resnet' inspect --help
 
 expect 2 'a recipe wanted' run
@@ -41,6 +41,8 @@ expect 2 'requires an argument' run --out
 expect 2 '--data wanted' eval model
 expect 2 'one model wanted' eval a b --data mnist
 expect 2 'a whole number from 1 to 65536' eval a --data mnist --batch 0
+expect 2 'do not belong to list' data list --size 48
+expect 2 'do not belong to fetch' data fetch cifar10 --skip-bad
 expect 2 '--held-out: 1 found, a number above 0, at most 0.9, wanted' eval a --data folder:x --held-out 1
 expect 2 'a whole number from 1 to 4096' eval a --data mnist --threads 1x
 expect 2 'a model file or a network wanted' inspect

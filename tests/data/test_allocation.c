@@ -58,9 +58,9 @@ typedef enum retort_status action(const char *specification, const char *folder)
 /* What a conversion leaves: nothing, or a whole shard. Removes it. */
 static void check_folder(const char *specification, long n, const char *folder)
 {
-    static const char *const names[] = {"shard.json",   "train.pixels", "test.pixels",
-                                        "train.labels", "test.labels",  "train.sums",
-                                        "test.sums"};
+    static const char *const names[] = {
+        "shard.json", "train.pixels", "test.pixels", "train.labels", "test.labels",
+        "train.sums", "test.sums",    "val.pixels",  "val.labels",   "val.sums"};
     char text[400];
     struct dataset dataset;
     if (!file_exists(folder))
@@ -207,6 +207,24 @@ static void sets_of_image_files(void **state)
         free(files[i].bytes.data);
 }
 
+/* With images to choose by, and with a remark: those of test have no labels. */
+static void sets_of_three_parts(void **state)
+{
+    struct images_file files[12];
+    const int count = make_images(files);
+    const char *folder = support_path("three-parts");
+    files[count] = (struct images_file){.name = "test/a/1.png", .bytes = files[0].bytes};
+    files[count + 1] = (struct images_file){.name = "test/b/1.png", .bytes = files[3].bytes};
+    images_write_folder(folder, files, count + 2);
+    try_all(specify("folder", folder), convert);
+    folder = support_path("without-labels");
+    files[count].name = "test/1.png";
+    images_write_folder(folder, files, count + 1);
+    try_all(specify("folder", folder), convert);
+    for (int i = 0; i < count; i++)
+        free(files[i].bytes.data);
+}
+
 static void tiny_imagenet(void **state)
 {
     static char classes[] = "a\nb\n", names[] = "b\tbeetle\n",
@@ -282,6 +300,7 @@ int main(void)
         cmocka_unit_test(sets_of_idx_files),
         cmocka_unit_test(sets_of_cifar_records),
         cmocka_unit_test(sets_of_image_files),
+        cmocka_unit_test(sets_of_three_parts),
         cmocka_unit_test(tiny_imagenet),
         cmocka_unit_test(imagenet),
         cmocka_unit_test(shards),

@@ -305,6 +305,12 @@ static void val_and_test_are_what_they_are_called(void **state)
     assert_non_null(strstr(dataset.remark, "those of test have no labels"));
     assert_int_equal(dataset.val.count, 0);
     assert_int_equal(dataset.test.count, 5);
+    snprintf(shard, sizeof(shard), "%s", next_path(""));
+    snprintf(source, sizeof(source), "folder:%s", next_path(""));
+    images_write_folder(source + strlen("folder:"), set.files, set.count);
+    assert_ok(dataset_convert(source, &options, shard, &mapped)); /* opens what it has made */
+    assert_string_equal(mapped.remark, dataset.remark);
+    dataset_release(&mapped);
     dataset_release(&dataset);
     release(&set);
 }
@@ -350,6 +356,11 @@ static const struct damage {
     {"train/ant/00.png", "words", NULL, "train/ant/00.png: a second entry of that name found", 1,
      true},
     {"../evil.txt", "words", NULL, "../evil.txt: a name that points out", 1, true},
+    {"train/dog", NULL, "../elsewhere", "train/dog: a link or a device found, a regular file", 1,
+     true},
+    {"test", NULL, "elsewhere", "test: a link or a device found, a regular file", 1, true},
+    {"loose.png", "words", NULL, "images found at the top, only train, val and test", 1, false},
+    {"more/1.webp", "words", NULL, "images found in more, only train, val and test", 1, false},
     {"train/ant/notes.lnk", NULL, "/etc/passwd", NULL, 0, true},
     {"train/ant/1.webp", "words", NULL, "train/ant/1.webp: an image of another kind", 1, false},
     {"valid/ant/1.png", "words", NULL, "images found in valid, only train, val and test", 1, false},
@@ -592,6 +603,66 @@ static void a_cut_archive_is_refused(void **state)
     }
 }
 
+/* Everything that is shorter than the archive with its end, which is a block of zeros at least; and
+ * two archives in one file. */
+static void an_archive_ends_where_it_says(void **state)
+{
+    enum { BLOCK = 512 };
+    const struct dataset_options options = {.size = 16, .skip_bad = true};
+    struct set set;
+    struct dataset dataset;
+    struct file_bytes bytes;
+    const char *path = next_path(".tar");
+    make_set(&set, "");
+    images_write_tar(path, ARCHIVE_FILTER_NONE, set.files, set.count);
+    assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
+    size_t end = bytes.size;
+    while (!bytes.data[end - 1])
+        end--;
+    end = (end + BLOCK - 1) / BLOCK * BLOCK;
+    assert_true(end > 30 * BLOCK && end + BLOCK < bytes.size);
+    for (size_t cut = BLOCK; cut <= end; cut += BLOCK) {
+        assert_ok(file_write(path, bytes.data, cut));
+        assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT, "truncated");
+    }
+    assert_ok(file_write(path, bytes.data, end + BLOCK));
+    assert_ok(open_at("folder", path, &options, &dataset));
+    check(&dataset);
+    dataset_release(&dataset);
+    for (int packed = 0; packed < 2; packed++) {
+        struct file_writer writer;
+        if (packed) {
+            free(bytes.data);
+            images_write_tar(path, ARCHIVE_FILTER_GZIP, set.files, set.count);
+            assert_ok(file_read(path, SIZE_MAX / 2, &bytes));
+        }
+        assert_ok(file_begin(path, &writer));
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(fwrite(bytes.data, 1, bytes.size, writer.stream), bytes.size);
+        assert_ok(file_commit(&writer));
+        assert_fails(open_at("folder", path, &options, &dataset), RETORT_FORMAT,
+                     "more found behind the archive's end, at byte ");
+    }
+    free(bytes.data);
+    release(&set);
+}
+
+/* Such a name could not stand in a model's file, or would be obeyed by a terminal. */
+static void names_that_are_no_text_are_refused(void **state)
+{
+    static const char *const names[] = {"train/caf\xe9/1.png", "train/a\033[2J/1.png"};
+    const struct dataset_options options = {.size = 16, .skip_bad = true};
+    for (int i = 0; i < 2; i++) {
+        struct set set;
+        struct dataset dataset;
+        make_set(&set, "");
+        add(&set, names[i], images_plain(SIDE, 1, 2, 3));
+        assert_fails(open_folder(&set, &options, &dataset), RETORT_FORMAT,
+                     "UTF-8 without control characters wanted");
+        release(&set);
+    }
+}
+
 /* Images of class 1 ("cat") in one part become something else. */
 static void spoil_cats(struct set *set, const char *folder)
 {
@@ -767,6 +838,8 @@ int main(void)
         cmocka_unit_test(what_is_no_set_is_refused),
         cmocka_unit_test(empty_folders_of_classes_are_errors),
         cmocka_unit_test(a_cut_archive_is_refused),
+        cmocka_unit_test(an_archive_ends_where_it_says),
+        cmocka_unit_test(names_that_are_no_text_are_refused),
         cmocka_unit_test(tiny_imagenet_is_read),
         cmocka_unit_test(damaged_texts_are_refused),
         cmocka_unit_test(nothing_left_is_an_error),

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/random.h"
 #include "data/image_file.h"
@@ -174,8 +175,13 @@ static void other_files_and_huge_images_are_refused(void **state)
     assert_fails(image_file_decode((const unsigned char *)"GIF89a", 6, 1, found), RETORT_FORMAT,
                  "neither's first bytes found, a JPEG or PNG image wanted");
     struct file_bytes png = images_png(pixel, 1, 1, 3);
-    png.data[18] = png.data[22] = 0x40; /* 16384 more of each side; the header's sum is wrong too */
+    png.data[18] = png.data[22] = 0x40; /* 16384 more of each side */
     assert_fails(image_file_decode(png.data, png.size, 1, found), RETORT_FORMAT, "PNG");
+    const uLong sum = crc32(0, png.data + 12, 17); /* of the header's name and content */
+    for (int i = 0; i < 4; i++)
+        png.data[29 + i] = (unsigned char)(sum >> (24 - 8 * i));
+    assert_fails(image_file_decode(png.data, png.size, 1, found), RETORT_FORMAT,
+                 "16385x16385 pixels found, 1 to ");
     free(png.data);
     struct file_bytes jpeg = images_jpeg(pixel, 1, 1, 3, false);
     for (size_t i = 0; i + 9 < jpeg.size; i++)
@@ -186,24 +192,45 @@ static void other_files_and_huge_images_are_refused(void **state)
     free(jpeg.data);
 }
 
-/* A progressive file whose last scan comes again and again: little to read, much to do. */
+/* The bytes of the first scan, marker included. */
+static size_t find_scan(const struct file_bytes *jpeg, size_t *length)
+{
+    size_t start = 0, end;
+    while (jpeg->data[start] != 0xff || jpeg->data[start + 1] != 0xda)
+        start++;
+    for (end = start + 2; jpeg->data[end] != 0xff || jpeg->data[end + 1] == 0; end++)
+        ;
+    *length = end - start;
+    return start;
+}
+
+/* A progressive file with a scan again and again, which the format allows: little to read, much to
+ * do. It is the first one, of means alone, now said to give all their bits. */
 static void endless_scans_are_refused(void **state)
 {
     enum { WIDE = 512, REPEATED = 2000 };
     static uint8_t pixels[WIDE * WIDE], found[3 * SIDE * SIDE];
     struct file_bytes jpeg = images_jpeg(pixels, WIDE, WIDE, 1, true);
-    size_t scan = 0;
-    for (size_t i = 0; i + 1 < jpeg.size; i++)
-        if (jpeg.data[i] == 0xff && jpeg.data[i + 1] == 0xda)
-            scan = i;
-    size_t length = jpeg.size - 2 - scan;
+    size_t length, scan = find_scan(&jpeg, &length);
     unsigned char *bomb = malloc(jpeg.size + REPEATED * length);
     memcpy(bomb, jpeg.data, jpeg.size - 2);
-    for (size_t i = 0; i < REPEATED; i++)
-        memcpy(bomb + jpeg.size - 2 + i * length, jpeg.data + scan, length);
-    memcpy(bomb + jpeg.size - 2 + REPEATED * length, "\xff\xd9", 2);
-    assert_fails(image_file_decode(bomb, jpeg.size + REPEATED * length, SIDE, found), RETORT_FORMAT,
-                 "damaged JPEG image");
+    enum { BITS = 9 }; /* of a scan of one component: its last byte before the data */
+    assert_int_equal(jpeg.data[scan + BITS], 1);
+    for (size_t i = 0; i < REPEATED; i++) {
+        unsigned char *copy = bomb + jpeg.size - 2 + i * length;
+        memcpy(copy, jpeg.data + scan, length);
+        copy[BITS] = 0;
+    }
+    for (size_t count = 10; count <= REPEATED; count += REPEATED - 10) {
+        const size_t size = jpeg.size + count * length;
+        memcpy(bomb + size - 2, "\xff\xd9", 2);
+        if (count == 10)
+            assert_ok(image_file_decode(bomb, size, SIDE, found));
+        else
+            assert_fails(image_file_decode(bomb, size, SIDE, found), RETORT_FORMAT,
+                         "more than 100 scans found");
+        memcpy(bomb + size - 2, jpeg.data + scan, 2); /* the next copy's beginning */
+    }
     free(bomb);
     free(jpeg.data);
 }

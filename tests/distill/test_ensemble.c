@@ -37,10 +37,10 @@ static struct tally tally_of(const char *text)
         double sum = 0;
         for (int i = 0; i < count; i++) {
             assert_true(i == 0 || members[i].teacher > members[i - 1].teacher);
-            assert_true(members[i].share > 0 || members[i].gram);
+            assert_true(members[i].share > 0 || members[i].maps);
             sum += members[i].share;
             tally.share[members[i].teacher] += members[i].share / STEPS;
-            tally.gram[members[i].teacher] += (double)members[i].gram / STEPS;
+            tally.gram[members[i].teacher] += (double)members[i].maps / STEPS;
         }
         assert_float_equal(sum, 1, 1e-12);
         tally.least = count < tally.least ? count : tally.least;
@@ -93,10 +93,10 @@ static void maps_come_from_who_was_asked(void **state)
     const struct ensemble ensemble = parsed("rule=random-k,k=2,gram_teacher=first");
     for (uint32_t step = 0; step < 100; step++)
         assert_int_equal(ensemble_draw(&ensemble, TEACHERS, false, 7, step, members), 2);
-    assert_false(ensemble_many_gram(&ensemble, TEACHERS));
+    assert_false(ensemble_many_maps(&ensemble, TEACHERS));
     const struct ensemble all = parsed("rule=mean,gram_teacher=mean");
-    assert_true(ensemble_many_gram(&all, TEACHERS));
-    assert_false(ensemble_many_gram(&all, 1));
+    assert_true(ensemble_many_maps(&all, TEACHERS));
+    assert_false(ensemble_many_maps(&all, 1));
 }
 
 static void draws_depend_on_seed_and_step_alone(void **state)

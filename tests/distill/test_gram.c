@@ -112,7 +112,7 @@ static void open_rig(const struct step *step, struct rig *rig)
                                        .tap_names = tap_names,
                                        .student_taps = rig->student,
                                        .teacher_taps = rig->teacher,
-                                       .many_gram_teachers = step->matrices};
+                                       .many_map_teachers = step->matrices};
 }
 
 static void close_rig(const struct step *step, struct rig *rig)
@@ -134,7 +134,7 @@ static double run(const struct step *step)
     assert_ok(loss->create(rig.settings, &rig.shapes, &state));
     loss->begin(state);
     loss->teacher(state,
-                  &(struct teacher_view){.taps = rig.teacher, .gram = true, .map_share = 0.7});
+                  &(struct teacher_view){.taps = rig.teacher, .maps = true, .map_share = 0.7});
     double value =
         loss->student(state, *(const double *)rig.settings,
                       &(struct student_view){.taps = rig.student, .diff_taps = rig.diffs});
@@ -505,11 +505,11 @@ static void several_teachers_count_by_their_shares(void **state)
         taps[i][1] = new_tensor(&step, 1, step.teacher[1]);
         test_free(scaled);
     }
-    const struct teacher_view two[] = {{.taps = taps[0], .gram = true, .map_share = 0.25},
-                                       {.taps = taps[1], .gram = true, .map_share = 0.75},
-                                       {.taps = taps[1], .gram = false, .map_share = 0.5}};
-    const struct teacher_view mean[] = {{.taps = taps[2], .gram = true, .map_share = 1}};
-    const struct teacher_view unshared[] = {{.taps = taps[2], .gram = true, .map_share = 0}};
+    const struct teacher_view two[] = {{.taps = taps[0], .maps = true, .map_share = 0.25},
+                                       {.taps = taps[1], .maps = true, .map_share = 0.75},
+                                       {.taps = taps[1], .maps = false, .map_share = 0.5}};
+    const struct teacher_view mean[] = {{.taps = taps[2], .maps = true, .map_share = 1}};
+    const struct teacher_view unshared[] = {{.taps = taps[2], .maps = true, .map_share = 0}};
     double wanted = run_teachers(&step, mean, 1);
     assert_float_equal(run_teachers(&step, two, 3) / wanted, 1, 1e-5);
     assert_true(run_teachers(&step, unshared, 1) == wanted);

@@ -157,6 +157,7 @@ static void overrides_win(void **state)
         "distill.stages.0.losses.gram.weight=2",
         "distill.stages.0.losses.kl=on",
         "distill.stages.0.losses.ce=off",
+        "teacher.train.schedule=step",
         "teacher.train.milestones=10-20",
         "data.path=/a=b,c",
     };
@@ -294,6 +295,22 @@ static void bad_recipes_are_refused_in_one_sentence(void **state)
          RETORT_INVALID, "distill.peers: 2 found, but there are teachers too"},
         {"name: x\n" DATA STUDENT "teacher: {count: 0}\ndistill: {peers: 2}\n", RETORT_INVALID,
          "distill.stages: none found, but peers are"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
+         "distill: {peers: 2, stages: [{losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.peers: 2 found, but no loss of distill.stages asks"},
+        {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
+         "distill: {generations: 3, stages: [{losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.generations: 3 found, but no loss of distill.stages asks"},
+        {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {milestones: [50]}}\n",
+         RETORT_INVALID, "student.train.milestones: set, but the schedule is not step"},
+        {"name: x\n" DATA TEACHER STAGES "student: {network: s, train: {gamma: 0.2}}\n",
+         RETORT_INVALID, "student.train.gamma: set, but the schedule is not step"},
+        {"name: x\n" DATA STUDENT STAGES
+         "teacher: {network: s, train: {budget: full, warmup: 0.1}}\n",
+         RETORT_INVALID, "teacher.train.warmup: set, but the schedule is not one-cycle"},
+        {"name: x\n" DATA TEACHER STUDENT "distill: {stages: [{percent: 60, losses: {ce: {}}}, "
+         "{percent: 50, losses: {ce: {}}}]}\n",
+         RETORT_INVALID, "distill.stages: 110 percent found in all, at most 100 wanted"},
         {"name: x\n" DATA STUDENT "teacher: {count: 0}\n"
          "distill: {peers: 2, generations: 2, stages: [{losses: {ce: {}}}]}\n",
          RETORT_INVALID, "distill.peers: found beside generations"},
@@ -455,6 +472,26 @@ static void stages_may_have_a_percent_of_the_budget(void **state)
                  "30 epochs found, but student.train.budget: full means 200");
     assert_fails(load(number, "distill.stages.0.percent=30", &recipe), RETORT_INVALID,
                  "distill.stages.0.percent: found beside epochs");
+    /* shares of the whole make the whole, whatever is rounded */
+    static const int shares[][5] = {{30, 70, 5, 2, 3},
+                                    {50, 50, 31, 16, 15},
+                                    {30, 70, 15, 5, 10},
+                                    {1, 99, 30, 1, 29},
+                                    {99, 1, 200, 198, 2}};
+    for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+        char text[400];
+        snprintf(text, sizeof(text),
+                 "name: x\n" DATA TEACHER "student: {network: s, train: {epochs: %d}}\n"
+                 "distill: {stages: [{percent: %d, losses: {ce: {}}}, {percent: %d, losses: {ce: "
+                 "{}}}]}\n",
+                 shares[i][2], shares[i][0], shares[i][1]);
+        assert_ok(load(text, NULL, &recipe));
+        for (int stage = 0; stage < 2; stage++)
+            assert_int_equal(
+                ((const struct recipe_stage *)recipe.distill.stages.items)[stage].epochs,
+                shares[i][3 + stage]);
+        recipe_release(&recipe);
+    }
 }
 
 /* Files of teachers and their number. */

@@ -44,6 +44,25 @@ static void several_teachers_are_told_by_their_mean(void **state)
     assert_true(teacher_of("{}") == -1);
 }
 
+static void a_damaged_run_hides_no_other(void **state)
+{
+    static const char *const files[] = {"run.json", "metrics.jsonl"};
+    for (int i = 0; i < 2; i++) {
+        struct retort_run_list list;
+        made_run(i ? "some-1/good" : "some-0/good", "good", 1, 1, 2);
+        made_run_write(made_run(i ? "some-1/bad" : "some-0/bad", "bad", 1, 1, 2), files[i],
+                       "{\"part\": ");
+        assert_ok(retort_list_runs(support_path(i ? "some-1" : "some-0"), &list));
+        assert_int_equal(list.count, 2);
+        assert_int_equal(list.entries[0].state, RETORT_RUN_DAMAGED);
+        assert_non_null(strstr(list.entries[0].fault, files[i]));
+        assert_true(list.entries[0].student == -1);
+        assert_string_equal(list.entries[1].name, "good");
+        assert_null(list.entries[1].fault);
+        retort_run_list_release(&list);
+    }
+}
+
 static enum retort_run_state state_of(const char *folder)
 {
     struct retort_run_list list;
@@ -105,6 +124,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_are_found_below_a_folder_in_their_order),
+        cmocka_unit_test(a_damaged_run_hides_no_other),
         cmocka_unit_test(several_teachers_are_told_by_their_mean),
         cmocka_unit_test(a_lock_that_is_held_means_running),
         cmocka_unit_test(a_run_that_is_not_done_tells_its_place),

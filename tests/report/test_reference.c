@@ -18,6 +18,7 @@ static void similar_pairs_are_others(void **state)
     assert_null(reference_find("cifar100", "resnet:depth=3", "resnet:depth=8"));
     assert_null(reference_find("cifar100", "resnet:depth=320", "resnet:depth=8"));
     assert_null(reference_find("cifar100", "resnet", "resnet:depth=8"));
+    assert_null(reference_find("cifar100", "resnet:depth=56", "resnet:depth=20"));
     assert_null(reference_find(NULL, NULL, NULL));
 }
 
@@ -27,8 +28,9 @@ static void each_pair_is_added_once(void **state)
     json_object_set_new(data, "runs", runs);
     for (int i = 0; i < 2; i++)
         json_array_append_new(runs, json_pack("{s:s, s:{s:[{s:s}], s:{s:s}}}", "data", "cifar100",
-                                              "summary", "teachers", "network", "resnet:depth=56",
-                                              "student", "network", "resnet:depth=20"));
+                                              "summary", "teachers", "network",
+                                              "resnet:depth=56,shortcut=B", "student", "network",
+                                              "resnet:depth=20,shortcut=B"));
     assert_ok(reference_add(data));
     const json_t *references = json_object_get(data, "references");
     assert_int_equal(json_array_size(references), 1);

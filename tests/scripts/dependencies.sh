@@ -29,7 +29,7 @@ archive_entry.h  src/data/stream.c src/data/tar.c src/data/zip.c tests/ fuzz/
 jpeglib.h        src/data/image_file.c tests/images.c
 jerror.h         src/data/image_file.c
 png.h            src/data/image_file.c tests/images.c tests/failing.c
-zlib.h           src/data/gzip.c tests/data/test_gzip.c
+zlib.h           src/data/gzip.c tests/data/test_gzip.c tests/data/test_image_file.c
 curl/curl.h      src/data/fetch.c
 nettle/          src/data/fetch.c tests/data/
 cyaml/cyaml.h    src/recipe/

@@ -87,15 +87,30 @@ static void teachers_are_not_asked_again(void **state)
     check_not_asked_again(&drawn, (const char *const[]){"intact-1.cache", "gone-1.cache"});
 }
 
-/* What is kept of maps is a matter of pairs and pooling: a stage with others does not find it. */
+/* In place of the fixture's, which have two taps. */
+static void take_network(const char *text, uint64_t seed, struct model *model)
+{
+    struct graph graph = {0};
+    model_release(model);
+    assert_ok(network_build(text, TINY_CLASSES, (struct shape){TINY_CHANNELS, TINY_SIDE, TINY_SIDE},
+                            &graph));
+    assert_ok(model_create(&graph, model));
+    model_initialise(model, seed);
+}
+
+/* What is kept of maps is a matter of pairs and pooling: a stage with others does not find it, as
+ * large as its rows may be. */
 static void maps_of_other_settings_are_not_found(void **state)
 {
-    static const char *const settings[] = {"pool=avg", "pairs=adjacent", "pool=max"};
+    static const char *const settings[] = {"pairs=stem-stage1", "pairs=stage1-stage2",
+                                           "pairs=stage1-stage2,pool=max"};
     for (int i = 0; i < 3; i++) {
         struct fixture f;
         struct training_report report[2];
         for (int fresh = 0; fresh < 2; fresh++) {
             open_cached(&f, fresh ? "fresh.cache" : "used.cache");
+            take_network("resnet:depth=8,widths=6-6-6-6", 1, &f.teacher);
+            take_network("resnet:depth=8,widths=6-6-6-6", 2, &f.student);
             keep_all_images(&f);
             if (fresh) {
                 remove(f.setup.cache);
@@ -107,6 +122,31 @@ static void maps_of_other_settings_are_not_found(void **state)
         }
         assert_true(report[0].value.raw[LOSS_gram] == report[1].value.raw[LOSS_gram]);
     }
+}
+
+/* Maps alone, when the logits are gone, are compared as well. */
+static void maps_of_others_are_noticed_without_logits(void **state)
+{
+    float others[4096];
+    for (int i = 0; i < 4096; i++)
+        others[i] = 30 - (float)(i % 7);
+    struct fixture f;
+    struct trainer *trainer;
+    struct training_report report;
+    open_cached(&f, "alone.cache");
+    assert_ok(trainer_create(&f.setup, &trainer));
+    assert_ok(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report));
+    for (int image = 0; image < TRAIN_IMAGES; image++)
+        for (int view = 0; view < 2; view++)
+            if (cache_has(trainer->step.maps_cache, 0, image, view))
+                cache_put(trainer->step.maps_cache, 0, image, view, others);
+    trainer_destroy(trainer);
+    remove(f.setup.cache);
+    assert_ok(trainer_create(&f.setup, &trainer));
+    assert_fails(trainer_epoch(trainer, 0, NULL, NULL, NULL, &report), RETORT_FORMAT,
+                 "maps-alone.cache: Gram matrix entry ");
+    trainer_destroy(trainer);
+    close_cached(&f);
 }
 
 /* Without a cache for maps the teacher whose maps are looked at runs in every step. */
@@ -183,6 +223,7 @@ int main(void)
         cmocka_unit_test(logits_alone_may_be_kept),
         cmocka_unit_test(maps_that_cannot_be_kept_are_refused),
         cmocka_unit_test(a_cache_of_others_is_noticed),
+        cmocka_unit_test(maps_of_others_are_noticed_without_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,21 @@ static void other_classes_are_counted(void **state)
     close_fixture(&f);
 }
 
+static void other_names_of_classes_are_named(void **state)
+{
+    static char *names[TINY_CLASSES] = {"high", "low", "middle"};
+    struct fixture f;
+    open_fixture(&f);
+    assert_ok(fit_classes(&f.model, &f.dataset)); /* it has no names */
+    f.model.class_names = names;
+    assert_fails(fit_classes(&f.model, &f.dataset), RETORT_INVALID,
+                 "class 1 is called low, in the data set tiny it is middle");
+    f.model.class_names = f.dataset.class_names;
+    assert_ok(fit_classes(&f.model, &f.dataset));
+    f.model.class_names = NULL;
+    close_fixture(&f);
+}
+
 static void another_normalisation_is_named(void **state)
 {
     struct fixture f;
@@ -78,6 +93,7 @@ int main(void)
         cmocka_unit_test(a_model_of_the_data_set_fits),
         cmocka_unit_test(another_shape_is_named),
         cmocka_unit_test(other_classes_are_counted),
+        cmocka_unit_test(other_names_of_classes_are_named),
         cmocka_unit_test(another_normalisation_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,25 @@ static void a_new_network_is_normalised_as_the_data_is(void **state)
     experiment_close(&experiment);
 }
 
+/* What smooth labels are worth is not the teacher's merit. */
+static void the_plain_student_has_labels_as_smooth(void **state)
+{
+    struct experiment experiment;
+    const char *const overrides[] = {"distill.stages.1.losses.ce.smoothing=0.3",
+                                     "distill.stages.1.losses.ce.weight=5"};
+    const struct retort_run_options options = {
+        .recipe = tiny_recipe(), .overrides = overrides, .override_count = 2};
+    assert_ok(experiment_open(&options, &experiment));
+    const struct part plain = experiment_baseline(&experiment);
+    const void *settings = plain.stages[0].losses[LOSS_ce];
+    const struct setting_table *table = loss_of(LOSS_ce)->settings;
+    const struct setting *smoothing = settings_find(table, "smoothing"),
+                         *weight = settings_find(table, "weight");
+    assert_true(*(const double *)((const char *)settings + smoothing->offset) == 0.3);
+    assert_true(*(const double *)((const char *)settings + weight->offset) == 1);
+    experiment_close(&experiment);
+}
+
 /* What is told after the last epoch is what the file gives: also for a student with adapters, which
  * its file no longer has. */
 static void what_is_told_of_held_out_images_is_what_the_file_gives(void **state)
@@ -301,6 +320,64 @@ static void a_plan_tells_what_a_run_does_and_writes_nothing(void **state)
     retort_plan_release(&plan);
 }
 
+/* Seconds of the student in a plan with this loss beside the labels, whose teachers are cached. */
+static void check_cached_plan(const char *loss, bool keeps_maps, bool rests)
+{
+    struct retort_plan plan;
+    char recipe[512], text[1024];
+    snprintf(recipe, sizeof(recipe), "%s", support_path("cached.yaml"));
+    snprintf(text, sizeof(text),
+             "name: cached\n"
+             "threads: 1\n"
+             "data: {set: fashion-mnist, path: %s, pad: 2, views: 1}\n"
+             "teacher: {network: \"resnet:depth=14\", count: 2, train: {batch: %d}}\n"
+             "student: {network: \"resnet:depth=8\", train: {batch: %d}}\n"
+             "distill:\n"
+             "  cache: on\n"
+             "  cache_maps: %s\n"
+             "  ensemble: {rule: random-k, k: 1}\n"
+             "  stages: [{epochs: 2, losses: {ce: {}, %s: {}}}]\n",
+             tiny_folder(TRAIN_IMAGES, TEST_IMAGES), BATCH, BATCH, keeps_maps ? "on" : "off", loss);
+    assert_ok(file_write(recipe, text, strlen(text)));
+    const struct retort_run_options options = {.recipe = recipe};
+    assert_ok(retort_plan(&options, &plan));
+    assert_int_equal(plan.part_count, PARTS);
+    const struct retort_plan_part *plain = &plan.parts[PARTS - 2],
+                                  *student = &plan.parts[PARTS - 1];
+    assert_string_equal(plain->part, "baseline");
+    const double teachers = fmax(student->step_seconds - plain->step_seconds, 0);
+    /* one of two teachers is drawn, and in the first epoch both are asked */
+    const double first = plain->step_seconds + 2 * teachers;
+    const double second = rests ? plain->step_seconds : student->step_seconds;
+    assert_float_equal(student->seconds, STEPS * (first + second), 1e-9);
+    retort_plan_release(&plan);
+}
+
+static void a_plan_knows_when_teachers_rest(void **state)
+{
+    check_cached_plan("kl", false, true);
+    check_cached_plan("gram", false, false);
+    check_cached_plan("gram", true, true);
+}
+
+static void a_plan_tells_what_stands_in_the_way(void **state)
+{
+    struct retort_plan plan;
+    struct retort_run_options options = {.recipe = tiny_recipe(), .folder = tiny_whole_run()};
+    assert_ok(retort_plan(&options, &plan));
+    assert_non_null(strstr(plan.obstacle, "holds a run already"));
+    retort_plan_release(&plan);
+    options.resume = true;
+    assert_ok(retort_plan(&options, &plan));
+    assert_null(plan.obstacle);
+    retort_plan_release(&plan);
+    options = (struct retort_run_options){
+        .recipe = tiny_recipe(), .folder = support_path("no-teachers"), .parts = RETORT_STUDENT};
+    assert_ok(retort_plan(&options, &plan));
+    assert_non_null(strstr(plan.obstacle, "teacher-1.safetensors is not there"));
+    retort_plan_release(&plan);
+}
+
 static void a_plan_knows_the_parts_that_are_asked_for(void **state)
 {
     struct retort_plan plan;
@@ -317,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_network_is_normalised_as_the_data_is),
+        cmocka_unit_test(the_plain_student_has_labels_as_smooth),
         cmocka_unit_test(what_is_told_of_held_out_images_is_what_the_file_gives),
         cmocka_unit_test(teachers_from_files_teach_the_same),
         cmocka_unit_test(a_teacher_that_knows_nothing_is_refused),
@@ -325,6 +403,8 @@ int main(void)
         cmocka_unit_test(a_teacher_with_other_classes_is_refused),
         cmocka_unit_test(a_teacher_that_does_not_fit_is_refused),
         cmocka_unit_test(a_plan_tells_what_a_run_does_and_writes_nothing),
+        cmocka_unit_test(a_plan_knows_when_teachers_rest),
+        cmocka_unit_test(a_plan_tells_what_stands_in_the_way),
         cmocka_unit_test(a_plan_knows_the_parts_that_are_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,9 +222,34 @@ static void a_step_that_is_not_finite_is_left_out_if_wanted(void **state)
     assert_true(isfinite(report.value.total));
     trainer_destroy(poison.trainer);
     f.train.not_finite = NOT_FINITE_STOP;
+    f.setup.epochs_before = 9; /* counted as everybody counts them, over all stages */
     assert_ok(trainer_create(&f.setup, &poison.trainer));
     assert_fails(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report),
-                 RETORT_BACKEND, "the loss is not finite at step 3 of epoch 1");
+                 RETORT_BACKEND, "the loss is not finite at step 3 of epoch 10");
+    trainer_destroy(poison.trainer);
+    fixture_close(&f);
+}
+
+/* All images are of class 0, and the student is sure of that: whatever step is left out, it is
+ * always right. */
+static void what_is_right_is_counted_of_steps_that_count(void **state)
+{
+    struct fixture f;
+    struct poison poison;
+    struct training_report report;
+    fixture_open(&f);
+    f.train.not_finite = NOT_FINITE_SKIP;
+    f.losses[LOSS_kl] = f.losses[LOSS_gram] = NULL;
+    f.setup.teacher_count = 0;
+    memset(f.dataset.train.labels, 0, TRAIN_IMAGES * sizeof(int));
+    const struct graph *graph = &f.student.graph;
+    for (int i = 0; i < graph->parameter_count; i++)
+        if (strcmp(graph->parameters[i].name, "fc.bias") == 0)
+            f.student.values[i][0] = 1000;
+    assert_ok(trainer_create(&f.setup, &poison.trainer));
+    assert_ok(trainer_epoch(poison.trainer, 0, NULL, poison_a_weight, &poison, &report));
+    assert_int_equal(report.skipped, 1);
+    assert_true(report.accuracy == 100);
     trainer_destroy(poison.trainer);
     fixture_close(&f);
 }
@@ -757,6 +782,7 @@ int main(void)
         cmocka_unit_test(a_listener_sees_every_step_and_stops_the_epoch),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_epoch),
         cmocka_unit_test(a_step_that_is_not_finite_is_left_out_if_wanted),
+        cmocka_unit_test(what_is_right_is_counted_of_steps_that_count),
         cmocka_unit_test(the_last_step_of_a_diverging_run_is_noticed),
         cmocka_unit_test(steps_without_effect_end_some_time),
         cmocka_unit_test(a_clipped_step_goes_no_further_than_the_limit),
