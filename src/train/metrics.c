@@ -74,8 +74,10 @@ static enum retort_status write_lines(const struct metrics *metrics)
         if (json_dumpf(json_array_get(metrics->lines, i), writer.stream,
                        JSON_COMPACT | JSON_REAL_PRECISION(9)) ||
             fputc('\n', writer.stream) == EOF) {
+            const bool full = ferror(writer.stream);
             file_abandon(&writer);
-            return fail(RETORT_IO, "%s: cannot write", metrics->path);
+            return full ? fail(RETORT_IO, "%s: cannot write", metrics->path)
+                        : fail(RETORT_MEMORY, "out of memory for %s", metrics->path);
         }
     }
     return file_commit(&writer);

@@ -362,7 +362,7 @@ static const char *const way_names[] = {"trained", "trained with taps", "inferre
 struct problem {
     const struct network_case *what;
     enum way way;
-    bool direct; /* without convolutions of ours */
+    enum executor_convolutions convolutions;
     struct model model;
     struct executor *executor;
     void *workspace;
@@ -375,8 +375,8 @@ struct problem {
 static const char *name_of_way(const struct problem *problem)
 {
     static char text[64];
-    snprintf(text, sizeof(text), "%s%s", way_names[problem->way],
-             problem->direct ? " directly" : "");
+    static const char *const how[] = {"", "", " directly", " with channels last"};
+    snprintf(text, sizeof(text), "%s%s", way_names[problem->way], how[problem->convolutions]);
     return text;
 }
 
@@ -413,10 +413,11 @@ static void check_steps(const struct problem *problem)
 {
     const struct winograd common = {PRECISION_F32, 1, 8, 8, 8, 8, dnn_block(), 1};
     const char *own = problem->what->own;
-    if (problem->direct && sketch_has_own_convolution(problem->executor))
+    if (problem->convolutions == CONVOLUTIONS_DIRECT &&
+        sketch_has_own_convolution(problem->executor))
         fail_msg("%s, %s: a convolution of ours is taken", problem->what->name,
                  name_of_way(problem));
-    if (problem->direct || !own ||
+    if (problem->convolutions == CONVOLUTIONS_DIRECT || !own ||
         (strcmp(own, WINOGRAD) == 0 ? !winograd_fits(&common) : !trains(problem)))
         return;
     if (!sketch_has_step(problem->executor, own))
@@ -424,12 +425,12 @@ static void check_steps(const struct problem *problem)
 }
 
 static void open_problem(struct problem *problem, const struct network_case *what, enum way way,
-                         bool direct, enum precision precision)
+                         enum executor_convolutions convolutions, enum precision precision)
 {
     const bool tapped = way == TRAIN_TAPPED || way == INFER_TAPPED;
     int taps[MOST_TAPS];
     bool diffs[MOST_TAPS];
-    *problem = (struct problem){.what = what, .way = way, .direct = direct};
+    *problem = (struct problem){.what = what, .way = way, .convolutions = convolutions};
     make_model(problem);
     problem->tap_count = tapped ? problem->model.graph.tap_count : 0;
     assert_true(problem->tap_count <= MOST_TAPS);
@@ -445,7 +446,7 @@ static void open_problem(struct problem *problem, const struct network_case *wha
                                                       .taps = taps,
                                                       .tap_diffs = diffs,
                                                       .input_diff = way == TRAIN_PLAIN,
-                                                      .direct = direct,
+                                                      .convolutions = convolutions,
                                                       .precision = precision});
     if (precision == PRECISION_F32)
         check_steps(problem);
@@ -675,10 +676,11 @@ static void check_backward(struct problem *problem)
 /* ---- the tests ---- */
 
 /* Each says whether a convolution of ours took part. */
-static bool train(const struct network_case *what, enum way way, bool direct)
+static bool train(const struct network_case *what, enum way way,
+                  enum executor_convolutions convolutions)
 {
     struct problem problem;
-    open_problem(&problem, what, way, direct, PRECISION_F32);
+    open_problem(&problem, what, way, convolutions, PRECISION_F32);
     run_another_step(&problem);
     check_forward(&problem);
     if (!(problem.twin.margin > MARGIN))
@@ -690,10 +692,11 @@ static bool train(const struct network_case *what, enum way way, bool direct)
     return taken;
 }
 
-static bool infer(const struct network_case *what, enum way way, bool direct)
+static bool infer(const struct network_case *what, enum way way,
+                  enum executor_convolutions convolutions)
 {
     struct problem problem;
-    open_problem(&problem, what, way, direct, PRECISION_F32);
+    open_problem(&problem, what, way, convolutions, PRECISION_F32);
     check_forward(&problem);
     const bool taken = sketch_has_own_convolution(problem.executor);
     close_problem(&problem);
@@ -703,15 +706,15 @@ static bool infer(const struct network_case *what, enum way way, bool direct)
 static void training_agrees_with_the_slow_twin_and_its_slopes(void **state)
 {
     for (enum way way = TRAIN_PLAIN; way <= TRAIN_TAPPED; way++)
-        if (train(*state, way, false))
-            train(*state, way, true);
+        if (train(*state, way, CONVOLUTIONS_OWN))
+            train(*state, way, CONVOLUTIONS_DIRECT);
 }
 
 static void inference_agrees_with_the_slow_twin(void **state)
 {
     for (enum way way = INFER_PLAIN; way <= INFER_TAPPED; way++)
-        if (infer(*state, way, false))
-            infer(*state, way, true);
+        if (infer(*state, way, CONVOLUTIONS_OWN))
+            infer(*state, way, CONVOLUTIONS_DIRECT);
 }
 
 static void run_step(struct problem *problem)
@@ -722,11 +725,12 @@ static void run_step(struct problem *problem)
     assert_ok(executor_status(problem->executor));
 }
 
-static void compare_precisions(const struct network_case *what, enum way way, bool direct)
+static void compare_precisions(const struct network_case *what, enum way way,
+                               enum executor_convolutions convolutions)
 {
     struct problem f32, bf16;
-    open_problem(&f32, what, way, direct, PRECISION_F32);
-    open_problem(&bf16, what, way, direct, PRECISION_BF16);
+    open_problem(&f32, what, way, convolutions, PRECISION_F32);
+    open_problem(&bf16, what, way, convolutions, PRECISION_BF16);
     run_step(&f32);
     run_step(&bf16);
     const struct parameter_view wanted = executor_parameters(f32.executor);
@@ -755,8 +759,8 @@ static void training_in_bf16_agrees_with_f32(void **state)
     if (!dnn_has_bf16())
         skip();
     for (enum way way = TRAIN_PLAIN; way <= TRAIN_TAPPED; way++)
-        for (int direct = 0; direct < 2; direct++)
-            compare_precisions(*state, way, direct);
+        for (int how = CONVOLUTIONS_OWN; how <= CONVOLUTIONS_CHANNELS_LAST; how++)
+            compare_precisions(*state, way, (enum executor_convolutions)how);
 }
 
 static void every_operator_has_a_case(void **state)

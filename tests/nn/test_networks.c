@@ -3,8 +3,8 @@
  *
  * Tolerance: a multiple of what the outside float32 run lost against float64 (golden/README.md):
  * sums are taken in another order here, and Winograd's convolution rounds about twice as much as a
- * plain sum. Networks run with it and without, and in bf16 both ways, where the processor has it:
- * then a share of the numbers themselves, see golden_share. */
+ * plain sum. Networks run with it and without, in bf16 also with channels last, where the processor
+ * has it: then a share of the numbers themselves, see golden_share. */
 #include "golden.h"
 
 #include <math.h>
@@ -18,16 +18,16 @@
 #include "train/optimizer.h"
 
 enum { MULTIPLE = 8, MULTIPLE_WINOGRAD = 16, BATCH = 4, CLASSES = 10 };
-static bool direct;
+static enum executor_convolutions convolutions;
 static enum precision precision;
 static const double SHARE = 0.05; /* bf16: values, in parts of themselves */
 static double slack;
 
 static double multiple(void)
 {
-    return precision == PRECISION_BF16 ? golden_share(SHARE)
-           : direct                    ? MULTIPLE
-                                       : MULTIPLE_WINOGRAD;
+    return precision == PRECISION_BF16           ? golden_share(SHARE)
+           : convolutions == CONVOLUTIONS_DIRECT ? MULTIPLE
+                                                 : MULTIPLE_WINOGRAD;
 }
 
 /* slack: how far bf16 gradients may be off, in parts of themselves. Rounded to 8 bits, some numbers
@@ -153,7 +153,7 @@ static void train_steps(const struct golden *golden, struct model *model, int ta
                                              .mode = EXECUTOR_TRAIN,
                                              .tap_count = tap_count,
                                              .taps = taps,
-                                             .direct = direct,
+                                             .convolutions = convolutions,
                                              .precision = precision};
     const struct recipe_train train = {.momentum = 0.9, .nesterov = true, .weight_decay = 5e-4};
     const float *input = golden_floats(golden, "input", GOLDEN_DIMS(BATCH, 3, 32, 32));
@@ -210,7 +210,7 @@ static void infer(const struct golden *golden, const struct model *model, int ta
                                              .mode = EXECUTOR_INFER,
                                              .tap_count = tap_count,
                                              .taps = taps,
-                                             .direct = direct,
+                                             .convolutions = convolutions,
                                              .precision = precision};
     struct executor *executor;
     assert_ok(executor_create(&model->graph, &options, &executor));
@@ -239,12 +239,12 @@ static void run_case(const struct network_case *which)
     golden_close(&golden);
 }
 
-static void run_both_ways(const struct network_case *which)
+static void run_every_way(const struct network_case *which)
 {
-    for (int way = 0; way < 2; way++) {
-        direct = way == 0;
+    const enum executor_convolutions last =
+        precision == PRECISION_BF16 ? CONVOLUTIONS_CHANNELS_LAST : CONVOLUTIONS_DIRECT;
+    for (convolutions = CONVOLUTIONS_OWN; convolutions <= last; convolutions++)
         run_case(which);
-    }
 }
 
 static void a_network_agrees_with_the_outside_implementation(void **state)
@@ -253,10 +253,10 @@ static void a_network_agrees_with_the_outside_implementation(void **state)
     for (int level = 0; level <= best; level++) {
         cpu_limit((enum cpu_level)level);
         precision = PRECISION_F32;
-        run_both_ways(*state);
+        run_every_way(*state);
         precision = PRECISION_BF16;
         if (dnn_has_bf16())
-            run_both_ways(*state);
+            run_every_way(*state);
     }
 }
 

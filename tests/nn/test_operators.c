@@ -95,7 +95,7 @@ struct row {
     int (*make_folded)(const struct golden *golden, struct graph *graph); /* inference; or NULL */
     const char *input; /* the tensor that is the input; NULL: a and b, one after the other */
     bool levels;       /* run by kernels of ours: with each instruction-set level */
-    bool ways;         /* by Winograd's convolution where it fits, and directly */
+    bool ways;         /* by Winograd's convolution where it fits, and by all others */
 };
 static const struct row rows[] = {
     {"conv2d", make_conv, NULL, "x", false, true},
@@ -123,7 +123,7 @@ struct problem {
     struct shape shape; /* of the input */
     int batch;
     float *images;
-    bool direct;
+    enum executor_convolutions convolutions;
     enum precision precision;
     double multiple; /* of the executor that runs */
 };
@@ -281,7 +281,7 @@ static void train(struct problem *problem)
                                              .taps = (const int[]){0},
                                              .tap_diffs = (const bool[]){true},
                                              .input_diff = true,
-                                             .direct = problem->direct,
+                                             .convolutions = problem->convolutions,
                                              .precision = problem->precision};
     struct executor *executor = make_executor(problem, &options);
     struct model found = {.graph = problem->model.graph,
@@ -307,7 +307,7 @@ static void infer(struct problem *problem)
                                              .mode = EXECUTOR_INFER,
                                              .tap_count = problem->last ? 0 : 1,
                                              .taps = (const int[]){0},
-                                             .direct = problem->direct,
+                                             .convolutions = problem->convolutions,
                                              .precision = problem->precision};
     struct executor *executor = make_executor(problem, &options);
     executor_forward(executor, problem->images, 0);
@@ -326,8 +326,12 @@ static const struct row *row_of(const char *op)
 
 static void run_ways(struct problem *problem, bool forward, bool backward)
 {
-    for (int direct = 0; direct <= problem->row->ways; direct++) {
-        problem->direct = direct;
+    const enum executor_convolutions last = !problem->row->ways ? CONVOLUTIONS_OWN
+                                            : problem->precision == PRECISION_BF16
+                                                ? CONVOLUTIONS_CHANNELS_LAST
+                                                : CONVOLUTIONS_DIRECT;
+    for (int way = CONVOLUTIONS_OWN; way <= (int)last; way++) {
+        problem->convolutions = (enum executor_convolutions)way;
         if (backward)
             train(problem);
         if (forward)

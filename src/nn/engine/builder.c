@@ -245,26 +245,33 @@ enum retort_status builder_primitive(struct builder *builder, const char *name,
     return add_step(builder, &step);
 }
 
+enum retort_status builder_reorder_into(struct builder *builder, const char *name, int buffer,
+                                        const struct dnn_layout *from, const struct dnn_layout *to,
+                                        int target)
+{
+    if (target == buffer)
+        return RETORT_OK;
+    struct dnn_primitive *primitive;
+    TRY(dnn_reorder_create(builder->dnn, from, to, &primitive));
+    return builder_primitive(
+        builder, name,
+        &(struct primitive_request){"reorder",
+                                    primitive,
+                                    2,
+                                    {DNN_SRC, DNN_DST},
+                                    {buffer, target},
+                                    0,
+                                    (double)(dnn_bytes(from) + dnn_bytes(to))});
+}
+
 enum retort_status builder_reorder(struct builder *builder, const char *name, int buffer,
                                    const struct dnn_layout *from, const struct dnn_layout *to,
                                    int *reordered)
 {
-    if (dnn_equal(from, to)) {
-        *reordered = buffer;
-        return RETORT_OK;
-    }
-    struct dnn_primitive *primitive;
-    TRY(dnn_reorder_create(builder->dnn, from, to, &primitive));
-    int made;
-    TRY(builder_buffer(builder, dnn_bytes(to), &made));
-    TRY(builder_primitive(builder, name,
-                          &(struct primitive_request){"reorder",
-                                                      primitive,
-                                                      2,
-                                                      {DNN_SRC, DNN_DST},
-                                                      {buffer, made},
-                                                      0,
-                                                      (double)(dnn_bytes(from) + dnn_bytes(to))}));
+    int made = buffer;
+    if (!dnn_equal(from, to))
+        TRY(builder_buffer(builder, dnn_bytes(to), &made));
+    TRY(builder_reorder_into(builder, name, buffer, from, to, made));
     *reordered = made;
     return RETORT_OK;
 }

@@ -198,6 +198,11 @@ enum retort_status builder_reorder(struct builder *builder, const char *name, in
                                    const struct dnn_layout *from, const struct dnn_layout *to,
                                    int *reordered);
 
+/* The same into a buffer that is there; nothing when the two are one. */
+enum retort_status builder_reorder_into(struct builder *builder, const char *name, int buffer,
+                                        const struct dnn_layout *from, const struct dnn_layout *to,
+                                        int target);
+
 /* Add a contribution to the gradient of a value (nothing when the value wants none). */
 enum retort_status builder_add_diff(struct value *value, int buffer, bool shared);
 

@@ -19,7 +19,8 @@ bool depthwise_takes(const struct builder *builder, const struct unit *unit)
 {
     const struct node *node = &builder->graph->nodes[unit->node];
     const struct conv_attributes *a = node->attributes;
-    if (node->kind != OP_conv || builder->options.direct || !builder_trains(builder))
+    if (node->kind != OP_conv || builder->options.convolutions == CONVOLUTIONS_DIRECT ||
+        !builder_trains(builder))
         return false;
     const int source = node->inputs[0];
     return a->kernel == 3 && a->pad == 1 && (a->stride == 1 || a->stride == 2) && !a->bias &&

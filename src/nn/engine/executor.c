@@ -51,6 +51,10 @@ static enum retort_status copy_options(struct executor *executor,
     int *taps;
     bool *diffs;
     *mine = *options;
+    if (mine->convolutions == CONVOLUTIONS_FASTEST)
+        mine->convolutions = mine->precision == PRECISION_BF16 && dnn_has_amx()
+                                 ? CONVOLUTIONS_CHANNELS_LAST
+                                 : CONVOLUTIONS_OWN;
     TRY(arena_take(&executor->arena, count * sizeof(*taps), (void **)&taps));
     TRY(arena_take(&executor->arena, count * sizeof(*diffs), (void **)&diffs));
     TRY(arena_take(&executor->arena, count * sizeof(int), (void **)&executor->builder.tap_diffs));

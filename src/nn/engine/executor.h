@@ -1,8 +1,8 @@
 /* executor.h - a graph compiled for one batch size, precision and purpose.
  *
  * Creating one fuses nodes, makes the oneDNN primitives and places every buffer, scratch space
- * included, in one workspace by lifetime. A step then neither allocates nor reorders activations:
- * they stay in the blocked layout from the first convolution to the last.
+ * included, in one workspace by lifetime. A step then does not allocate. Activations stay in the
+ * blocked layout from the first convolution to the last; only matrix units get them in another.
  *
  *   EXECUTOR_INFER  batch norm folded into the convolutions, ReLU and residual sums fused; only the
  *                   taps asked for and the logits outlive the pass.
@@ -17,6 +17,15 @@
 
 enum executor_mode { EXECUTOR_INFER, EXECUTOR_TRAIN };
 
+/* How convolutions are computed; other than the fastest for tests. */
+enum executor_convolutions {
+    CONVOLUTIONS_FASTEST,      /* channels last in bf16 where there are matrix units, else own */
+    CONVOLUTIONS_OWN,          /* by kernels of ours where there is one */
+    CONVOLUTIONS_DIRECT,       /* by oneDNN only, as plain sums */
+    CONVOLUTIONS_CHANNELS_LAST /* bf16: by oneDNN, on maps brought into that order and back;
+                                  depthwise and f32: own */
+};
+
 struct executor_options {
     int batch;
     enum executor_mode mode;
@@ -28,7 +37,7 @@ struct executor_options {
     bool input_diff;       /* train: the gradient of the input is wanted too (tests) */
     bool backward_twice;   /* train: backward passes may follow one another after one forward pass;
                               takes more memory */
-    bool direct;           /* convolutions by oneDNN only, as plain sums (tests) */
+    enum executor_convolutions convolutions;
 };
 
 struct executor;

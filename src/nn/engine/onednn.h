@@ -41,6 +41,8 @@ int dnn_block(void);
 const char *dnn_version(void);
 /* Can this machine compute in bf16? */
 bool dnn_has_bf16(void);
+/* Has it matrix units for that (AMX)? */
+bool dnn_has_amx(void);
 
 /* ---- layouts ---- */
 
@@ -74,6 +76,9 @@ struct dnn_weighted {
     bool sum;  /* forward: add to what dst holds, before relu */
     bool train;
     bool diff_src; /* train: the gradient of src is wanted */
+    /* Convolutions on blocked maps: the primitives see these with the channels innermost and not
+     * blocked, which is what matrix units want. Not together with sum. */
+    bool channels_last;
 };
 
 struct dnn_weighted_primitives {
@@ -81,6 +86,8 @@ struct dnn_weighted_primitives {
     const struct dnn_layout *plain; /* f32 weights as files hold them */
     const struct dnn_layout
         *master; /* f32 weights and their gradient as the optimizer holds them */
+    /* The maps as the primitives read and write them, and as the gradient of the weights does. */
+    const struct dnn_layout *src, *dst, *gradient_src, *gradient_dst;
 };
 
 enum retort_status dnn_weighted_create(struct dnn *dnn, const struct dnn_weighted *what,

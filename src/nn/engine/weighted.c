@@ -2,6 +2,7 @@
  *
  * The optimizer's weights (master, f32) lie as the gradient pass writes them. Where a kernel wants
  * another order or bf16, a reorder step of the weights comes first: they are small beside the maps.
+ * For matrix units the maps are brought into another order, too, and the result back.
  * A residual that nobody reads any more is added by the convolution itself, into its own place. The
  * last layer computes in f32 always: losses want its logits so. */
 #include "nn/engine/weighted.h"
@@ -96,19 +97,35 @@ static enum retort_status forward_direct(struct builder *builder, const struct u
                                          const struct value *dst)
 {
     const char *name = node_of(builder, unit)->name;
-    int weights;
+    const struct dnn_weighted_primitives *made = &notes->made;
+    const struct dnn_layout *src_map, *dst_map;
+    int src, weights, result = dst->buffer;
+    TRY(dnn_map(builder->dnn, &notes->what.src, &src_map));
+    TRY(dnn_map(builder->dnn, &notes->what.dst, &dst_map));
     builder_prepare_begin(builder);
-    TRY(builder_reorder(builder, name, notes->weights, notes->made.master,
-                        dnn_wanted(notes->made.forward, DNN_WEIGHTS), &weights));
+    TRY(builder_reorder(builder, name, notes->weights, made->master,
+                        dnn_wanted(made->forward, DNN_WEIGHTS), &weights));
     builder_prepare_end(builder);
-    return builder_primitive(builder, name,
-                             &(struct primitive_request){kind,
-                                                         notes->made.forward,
-                                                         notes->what.bias ? 4 : 3,
-                                                         {DNN_SRC, DNN_WEIGHTS, DNN_DST, DNN_BIAS},
-                                                         {notes->src, weights, dst->buffer, bias},
-                                                         flops_of(builder, unit),
-                                                         0});
+    TRY(builder_reorder(builder, name, notes->src, src_map, made->src, &src));
+    if (!dnn_equal(made->dst, dst_map))
+        TRY(builder_buffer(builder, dnn_bytes(made->dst), &result));
+    TRY(builder_primitive(builder, name,
+                          &(struct primitive_request){kind,
+                                                      made->forward,
+                                                      notes->what.bias ? 4 : 3,
+                                                      {DNN_SRC, DNN_WEIGHTS, DNN_DST, DNN_BIAS},
+                                                      {src, weights, result, bias},
+                                                      flops_of(builder, unit),
+                                                      0}));
+    return builder_reorder_into(builder, name, result, made->dst, dst_map, dst->buffer);
+}
+
+/* Plain images are left to the blocked kernels: they have too few channels. */
+static bool wants_channels_last(const struct builder *builder, const struct dnn_weighted *what)
+{
+    return builder->options.convolutions == CONVOLUTIONS_CHANNELS_LAST &&
+           what->src.type == PRECISION_BF16 && what->src.block > 1 && what->kernel > 0 &&
+           what->groups <= 1;
 }
 
 enum retort_status weighted_forward(struct builder *builder, const struct unit *unit,
@@ -118,14 +135,15 @@ enum retort_status weighted_forward(struct builder *builder, const struct unit *
     const bool last = unit->output == builder->graph->node_count - 1, linear = shape->kernel == 0;
     const enum precision type = last ? PRECISION_F32 : builder->options.precision;
     const bool view = unit->add >= 0 && builder_value(builder, unit->residual)->view;
-    const bool in_place =
-        unit->add >= 0 && !view && builder_dies_here(builder, unit, unit->residual);
     struct notes *notes;
     struct value *dst;
     TRY(arena_take(builder->arena, sizeof(*notes), (void **)&notes));
     builder->notes[unit->node] = notes;
     notes->what = *shape;
     TRY(cast_source(builder, unit, type, notes));
+    notes->what.channels_last = wants_channels_last(builder, &notes->what);
+    const bool in_place = unit->add >= 0 && !view && !notes->what.channels_last &&
+                          builder_dies_here(builder, unit, unit->residual);
     TRY(builder_output(builder, unit, linear,
                        in_place ? builder_value(builder, unit->residual)->buffer : NO_BUFFER,
                        &dst));
@@ -161,11 +179,10 @@ static enum retort_status backward_data(struct builder *builder, const struct un
 {
     const char *name = node_of(builder, unit)->name;
     struct value *src = builder_input(builder, unit, 0);
-    const struct dnn_layout *from, *to;
+    const struct dnn_layout *from = notes->made.src, *to;
     int weights, diff_src;
-    TRY(dnn_map(builder->dnn, &notes->what.src, &from));
     TRY(dnn_map(builder->dnn, &src->tensor, &to));
-    TRY(builder_buffer(builder, dnn_bytes(from), &diff_src));
+    TRY(builder_buffer(builder, dnn_bytes(notes->tiled ? to : from), &diff_src));
     if (notes->tiled) {
         TRY(winograd_backward_data_steps(builder, name, &notes->winograd, diff, notes->weights,
                                          diff_src, flops_of(builder, unit)));
@@ -193,17 +210,16 @@ static enum retort_status backward_weights(struct builder *builder, const struct
         return winograd_backward_weights_steps(builder, name, &notes->winograd, notes->src, diff,
                                                notes->diff_weights, notes->diff_bias,
                                                flops_of(builder, unit));
-    const struct dnn_primitive *primitive = notes->made.backward_weights;
-    const struct dnn_layout *layout;
+    const struct dnn_weighted_primitives *made = &notes->made;
+    const struct dnn_layout *map;
     int src;
-    TRY(dnn_map(builder->dnn, &notes->what.src, &layout));
-    TRY(builder_reorder(builder, name, notes->src, layout, dnn_wanted(primitive, DNN_SRC), &src));
-    TRY(dnn_map(builder->dnn, &notes->what.dst, &layout));
-    TRY(builder_reorder(builder, name, diff, layout, dnn_wanted(primitive, DNN_DIFF_DST), &diff));
+    TRY(dnn_map(builder->dnn, &notes->what.src, &map));
+    TRY(builder_reorder(builder, name, notes->src, map, made->gradient_src, &src));
+    TRY(builder_reorder(builder, name, diff, made->dst, made->gradient_dst, &diff));
     return builder_primitive(
         builder, name,
         &(struct primitive_request){kind,
-                                    notes->made.backward_weights,
+                                    made->backward_weights,
                                     notes->what.bias ? 4 : 3,
                                     {DNN_SRC, DNN_DIFF_DST, DNN_DIFF_WEIGHTS, DNN_DIFF_BIAS},
                                     {src, diff, notes->diff_weights, notes->diff_bias},
@@ -221,6 +237,12 @@ enum retort_status weighted_backward(struct builder *builder, const struct unit 
     if (!weights || !data)
         return fail(RETORT_MEMORY, "out of memory for a step");
     TRY(builder_diff(builder, unit, gate, &diff));
+    if (!notes->tiled) {
+        const struct dnn_layout *map;
+        TRY(dnn_map(builder->dnn, &notes->what.dst, &map));
+        TRY(builder_reorder(builder, node_of(builder, unit)->name, diff, map, notes->made.dst,
+                            &diff));
+    }
     TRY(backward_weights(builder, unit, weights, notes, diff));
     return notes->what.diff_src ? backward_data(builder, unit, data, notes, diff) : RETORT_OK;
 }

@@ -16,8 +16,9 @@ bool winograd_takes(const struct builder *builder, const struct dnn_weighted *wh
                                   .w = src->w,
                                   .block = src->block,
                                   .threads = builder->threads};
-    return !builder->options.direct && what->kernel == 3 && what->stride == 1 && what->pad == 1 &&
-           what->groups <= 1 && src->block == dst->block && winograd_fits(winograd);
+    return builder->options.convolutions != CONVOLUTIONS_DIRECT && !what->channels_last &&
+           what->kernel == 3 && what->stride == 1 && what->pad == 1 && what->groups <= 1 &&
+           src->block == dst->block && winograd_fits(winograd);
 }
 
 /* ---- how the steps run ---- */
