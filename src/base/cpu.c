@@ -2,10 +2,15 @@
 #include "base/cpu.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static enum cpu_level limit = CPU_LEVEL_COUNT - 1;
+static bool without_matrix_units;
 
 static enum cpu_level detect(void)
 {
@@ -32,6 +37,37 @@ bool cpu_bf16(void)
 #else
     return false;
 #endif
+}
+
+#if defined(__x86_64__) && defined(__linux__)
+/* Their registers are large, so that Linux saves them only for processes that asked. */
+static bool get_matrix_units(void)
+{
+    enum { LEAF = 7, TILE = 1 << 24, BF16 = 1 << 22, REQUEST = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && (d & TILE) && (d & BF16) &&
+           syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+
+bool cpu_matrix_units(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static atomic_int found = UNKNOWN;
+    int known = found;
+    if (known == UNKNOWN)
+        found = known = get_matrix_units() ? YES : NO;
+    return known == YES && !without_matrix_units && cpu_level() == CPU_avx512;
+}
+#else
+bool cpu_matrix_units(void)
+{
+    return false;
+}
+#endif
+
+void cpu_limit_matrix_units(bool without)
+{
+    without_matrix_units = without;
 }
 
 void cpu_limit(enum cpu_level level)

@@ -35,11 +35,16 @@ enum cpu_level {
 #define CPU_BF16_avx512 1
 /* Is the level one of them, and does the machine have it? */
 bool cpu_bf16(void);
+/* May the level's code use matrix units for bf16 (AMX), and does the machine have them? Asks the
+ * system for leave to use them, the first time. */
+bool cpu_matrix_units(void);
 
 /* The best level of this machine, or the limit if that is lower. */
 enum cpu_level cpu_level(void);
 /* Use no level above this one from now on (tests). */
 void cpu_limit(enum cpu_level level);
+/* Do without matrix units from now on, or with them again (tests). */
+void cpu_limit_matrix_units(bool without);
 const char *cpu_level_name(enum cpu_level level);
 
 /* Treat denormal numbers as zero in the calling thread and the OpenMP threads it uses; they cost a

@@ -303,9 +303,9 @@ static double matrix_pair(const struct job *job, const struct gram_pair *pair, d
     kernels->product(&a, &b, 1 / (float)pair->positions, job->pairs, job->matrix);
     double squares = kernels->difference(a.blocks, b.blocks, target, (float)factor, job->matrix,
                                          job->transposed);
-    kernels->spread(&b, job->transposed, a.blocks, level_diff(job, pair->student[0]),
+    kernels->spread(&b, job->transposed, a.blocks, job->pairs, level_diff(job, pair->student[0]),
                     !pair->opens[0] || starts_defined(job, pair->student[0]));
-    kernels->spread(&a, job->matrix, b.blocks, level_diff(job, pair->student[1]),
+    kernels->spread(&a, job->matrix, b.blocks, job->pairs, level_diff(job, pair->student[1]),
                     !pair->opens[1] || starts_defined(job, pair->student[1]));
     return squares * pair->value_factor;
 }

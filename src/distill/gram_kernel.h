@@ -25,10 +25,24 @@ struct gram_panel {
     bool halves; /* every number is a bf16 number: a bf16 map's, or its largest ones */
 };
 
-/* Pairs of positions, 16 channels each. */
+/* Pairs of positions of a block, filled up with zeros to what a matrix unit takes at a time. */
+static inline int gram_pair_rows(int positions)
+{
+    return ((positions + 1) / 2 + GRAM_LANES - 1) / GRAM_LANES * GRAM_LANES;
+}
+
+/* Numbers of a packed panel: pairs of 16 channels each. */
 static inline size_t gram_pairs_count(int blocks, int positions)
 {
-    return (size_t)blocks * (size_t)((positions + 1) / 2) * GRAM_LANES;
+    return (size_t)blocks * (size_t)gram_pair_rows(positions) * GRAM_LANES;
+}
+
+/* What spread wants as scratch: its panel and its matrix, packed. */
+static inline size_t gram_spread_count(int src_blocks, int positions, int blocks)
+{
+    const size_t strips = (size_t)((src_blocks + 1) / 2);
+    const size_t rows = (size_t)((positions + GRAM_LANES - 1) / GRAM_LANES * GRAM_LANES);
+    return strips * (rows + 2 * (size_t)blocks * GRAM_LANES) * GRAM_LANES;
 }
 
 /* Windows of kh x kw, as many as fill (h, w) results. */
@@ -62,9 +76,12 @@ struct gram_kernels {
     double (*difference)(int a_blocks, int b_blocks, const float *target, float factor, float *gram,
                          float *transposed);
     /* diff [out] or [add], a panel of `blocks`: diff[p][i] = sum over k of src[p][k] *
-     * matrix[k][i], matrix with rows over src. */
-    void (*spread)(const struct gram_panel *src, const float *matrix, int blocks, float *diff,
-                   bool add);
+     * matrix[k][i], matrix with rows over src.
+     * pairs [tmp] gram_spread_count, or NULL: with them, a panel of halves is multiplied on matrix
+     * units where the processor has some. Then each number of the matrix is taken as the sum of two
+     * bf16 numbers, which is right to 2^-17 of itself. */
+    void (*spread)(const struct gram_panel *src, const float *matrix, int blocks, uint32_t *pairs,
+                   float *diff, bool add);
 
     /* dots [out] (positions, positions): dots[p][q] = sum over channels c of x[p][c] * y[q][c]. */
     void (*dots)(const struct gram_panel *x, const struct gram_panel *y, float *dots);

@@ -339,12 +339,15 @@ static void place_pair(struct gram_plan *plan, const struct loss_shapes *shapes,
     pair->matrix = take(&plan->kept, pair->matrix_floats);
     if (pair->matrix_floats > plan->largest_matrix)
         plan->largest_matrix = pair->matrix_floats;
-    size_t pairs = 0;
-    for (int side = 0; side < 2; side++)
-        pairs += gram_pairs_count(plan->student.levels[pair->student[side]].window.blocks,
-                                  pair->positions);
-    if (pairs > plan->largest_pairs)
-        plan->largest_pairs = pairs;
+    const int a = plan->student.levels[pair->student[0]].window.blocks;
+    const int b = plan->student.levels[pair->student[1]].window.blocks;
+    const int positions = pair->positions;
+    const size_t wanted[] = {gram_pairs_count(a, positions) + gram_pairs_count(b, positions),
+                             gram_spread_count(a, positions, b),
+                             gram_spread_count(b, positions, a)};
+    for (int i = 0; i < 3; i++)
+        if (wanted[i] > plan->largest_pairs)
+            plan->largest_pairs = wanted[i];
 }
 
 /* The teacher's panels that are kept, by the student's and the teacher's levels. */

@@ -56,7 +56,7 @@ struct gram_plan {
     struct gram_side student, teacher;
     size_t kept;           /* floats of what is kept of an image of the teacher's */
     size_t largest_matrix; /* floats */
-    size_t largest_pairs;  /* both panels of a pair, packed (gram_kernel.h); numbers of 4 bytes */
+    size_t largest_pairs;  /* what a pair's products need packed (gram_kernel.h), 4 bytes each */
     bool by_positions;     /* some pairs are */
     struct arena arena;    /* owns all of it */
 };

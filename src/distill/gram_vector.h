@@ -11,6 +11,7 @@
 #include "distill/gram_vector_products.h"
 #if WIDTH == 16
 #include "distill/gram_vector_halves.h"
+#include "distill/gram_vector_tiles.h"
 #endif
 
 /* ---- the level ---- */
@@ -58,7 +59,10 @@ static void enter_product(const struct gram_panel *a, const struct gram_panel *b
 {
 #if WIDTH == 16
     if (pairs && a->halves && b->halves && cpu_bf16()) {
-        product_halves(a, b, scale, pairs, gram);
+        if (cpu_matrix_units())
+            product_tiles(a, b, scale, pairs, gram);
+        else
+            product_halves(a, b, scale, pairs, gram);
         return;
     }
 #endif
@@ -73,9 +77,15 @@ static double enter_difference(int a_blocks, int b_blocks, const float *target, 
 }
 
 CPU_TARGET(FEATURES)
-static void enter_spread(const struct gram_panel *src, const float *matrix, int blocks, float *diff,
-                         bool add)
+static void enter_spread(const struct gram_panel *src, const float *matrix, int blocks,
+                         uint32_t *pairs, float *diff, bool add)
 {
+#if WIDTH == 16
+    if (pairs && src->halves && cpu_matrix_units()) {
+        spread_tiles(src, matrix, blocks, pairs, diff, add);
+        return;
+    }
+#endif
     spread(src, matrix, blocks, diff, add);
 }
 

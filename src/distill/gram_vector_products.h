@@ -308,6 +308,42 @@ KERNEL_INLINE void all_dots(const struct gram_panel *x, const struct gram_panel 
 typedef float floats __attribute__((vector_size(WIDTH * 2)));
 typedef double doubles __attribute__((vector_size(WIDTH * 4)));
 
+/* 16 x 16 numbers with rows and columns changed; `to` may be `from`, or else lies apart. With
+ * vectors of 16, halves of 8, then of 4, 2 and 1 change places. */
+KERNEL_INLINE void turn_block(const float *from, float *to)
+{
+#if WIDTH == 16
+    vector rows[16];
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++)
+        rows[r] = load(from + r * LANES);
+#pragma GCC unroll 4
+    for (int half = 8; half > 0; half /= 2) {
+        integers upper, lower;
+#pragma GCC unroll 16
+        for (int l = 0; l < 16; l++) {
+            upper[l] = l & half ? 16 + (l ^ half) : l;
+            lower[l] = l & half ? 16 + l : l ^ half;
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; r++) {
+            if (r & half)
+                continue;
+            const vector x = rows[r], y = rows[r + half];
+            rows[r] = __builtin_shuffle(x, y, upper);
+            rows[r + half] = __builtin_shuffle(x, y, lower);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++)
+        store(to + r * LANES, rows[r]);
+#else
+    for (int r = 0; r < LANES; r++)
+        for (int c = 0; c < LANES; c++)
+            to[c * LANES + r] = from[r * LANES + c];
+#endif
+}
+
 /* One 16 x 16 block; its rows lie side by side in gram and in transposed. */
 KERNEL_INLINE double block_difference(const float *target, float factor, float *gram,
                                       float *transposed)
@@ -323,9 +359,7 @@ KERNEL_INLINE double block_difference(const float *target, float factor, float *
         diff *= factor;
         memcpy(gram + at, &diff, sizeof(diff));
     }
-    for (int r = 0; r < LANES; r++)
-        for (int c = 0; c < LANES; c++)
-            transposed[c * LANES + r] = gram[r * LANES + c];
+    turn_block(gram, transposed);
     double sum = 0;
     for (int l = 0; l < WIDTH / 2; l++)
         sum += squares[l];

@@ -380,6 +380,9 @@ static void every_level_and_layout_agrees_with_the_twin(void **state)
                 cpu_limit((enum cpu_level)level);
                 try_layouts(&rows[r], &step, &twin, wanted);
             }
+            cpu_limit_matrix_units(true);
+            try_layouts(&rows[r], &step, &twin, wanted);
+            cpu_limit_matrix_units(false);
             close_twin(&rows[r], &twin);
             close_row(&step);
         }

@@ -74,8 +74,8 @@ static void image_diffs(const struct image *image, const float *diff, struct buf
             buffers->gram[matrix_place(a->blocks, i, j)] = *diff++;
     kernels->difference(a->blocks, b->blocks, zeros, 1 / (float)a->positions, buffers->gram,
                         buffers->transposed);
-    kernels->spread(b, buffers->transposed, a->blocks, buffers->diff_pooled, false);
-    kernels->spread(a, buffers->gram, b->blocks, buffers->diff_b, false);
+    kernels->spread(b, buffers->transposed, a->blocks, NULL, buffers->diff_pooled, false);
+    kernels->spread(a, buffers->gram, b->blocks, NULL, buffers->diff_b, false);
     kernels->unpool(GRAM_MAX, &image->window, buffers->diff_pooled, buffers->chosen,
                     buffers->diff_a, false);
 }
