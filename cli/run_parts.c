@@ -142,6 +142,18 @@ static void print_row(const struct retort_model_result *m)
            m->parameters, m->macs, (double)m->file_bytes / 1024, m->images_per_second);
 }
 
+/* A student learns its teacher's mistakes, too: KD from one of these has cost three points. */
+static void print_weak_teachers(const struct retort_run_result *result,
+                                const struct retort_model_result *plain)
+{
+    for (int i = 0; i < result->count; i++) {
+        const struct retort_model_result *m = &result->models[i];
+        if (strncmp(m->part, "teacher", strlen("teacher")) == 0 && m->top1 < plain->top1)
+            printf("note: %s is worse than the plain student (%.2f and %.2f %%): train it longer\n",
+                   m->part, m->top1, plain->top1);
+    }
+}
+
 static void print_table(const struct retort_run_result *result)
 {
     const struct retort_model_result *teacher = find(result, "teacher"),
@@ -151,6 +163,8 @@ static void print_table(const struct retort_run_result *result)
            "file KiB", "images/s");
     for (int i = 0; i < result->count; i++)
         print_row(&result->models[i]);
+    if (plain)
+        print_weak_teachers(result, plain);
     if (student && plain)
         printf("gain: %+.2f points of top-1 over the plain student\n", student->top1 - plain->top1);
     if (student && teacher)

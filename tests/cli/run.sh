@@ -89,6 +89,11 @@ for file in recipe.yaml teacher-1.safetensors baseline.safetensors student.safet
 done
 expect 0 'gain: ' distill "$folder/r.yaml" --out "$folder/parts" --resume --quiet
 
+# A teacher that learns nothing is told beside the plain student.
+grep -q '^note: teacher' "$folder/out" && fail "a note of a good teacher: $(cat "$folder/out")"
+expect 0 'note: teacher-1 is worse than the plain student' train "$folder/r.yaml" --out "$folder/weak" --quiet \
+    --set teacher.train.lr=1e-9
+
 # A teacher from a file, next to nothing else.
 expect 0 'distilled student' distill "$folder/r.yaml" --out "$folder/given" --quiet \
     --set teacher.network= --set "teacher.weights=$folder/run/teacher-1.safetensors"
