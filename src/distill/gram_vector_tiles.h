@@ -18,7 +18,6 @@ static const struct {
     .rows = {16, 16, 16, 16, 16, 16, 16, 16},
 };
 
-#if defined(__x86_64__)
 #define TILES(shapes) __asm__ volatile("ldtilecfg %0" ::"m"(*(shapes)))
 #define TILES_END()   __asm__ volatile("tilerelease")
 #define TILE_ZERO(t)  __asm__ volatile("tilezero %%tmm" #t ::)
@@ -27,14 +26,6 @@ static const struct {
 #define TILE_STORE(t, to)                                                                          \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(to), "r"((size_t)64) : "memory")
 #define TILE_ADD(sum, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum ::)
-#else
-#define TILES(shapes)       ((void)(shapes))
-#define TILES_END()         ((void)0)
-#define TILE_ZERO(t)        ((void)0)
-#define TILE_LOAD(t, from)  ((void)(from))
-#define TILE_STORE(t, to)   ((void)(to))
-#define TILE_ADD(sum, a, b) ((void)0)
-#endif
 
 KERNEL_INLINE void scale_block(float *block, float scale)
 {

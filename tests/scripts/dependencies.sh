@@ -38,6 +38,7 @@ events.pb-c.h    src/train/events.c
 argp.h           cli/
 cmocka.h         tests/support.h
 immintrin.h      src/base/cpu.c
+cpuid.h          src/base/cpu.c
 omp.h            src/distill/ src/nn/engine/executor.c src/nn/engine/batch_norm_kernel.c src/nn/engine/depthwise.c src/nn/engine/winograd_ src/train/ tests/
 pthread.h        src/data/loader.c tests/
 jansson.h        src/base/ src/data/shard.c src/data/shard_write.c src/data/shard_parts.h src/nn/ src/recipe/ src/train/ src/report/ cli/ tests/
