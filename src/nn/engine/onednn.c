@@ -495,8 +495,8 @@ static enum retort_status keep_maps(struct dnn *dnn, const struct dnn_weighted *
     return keep_layout(dnn, &d.gradient_dst, &made->gradient_dst);
 }
 
-/* The same of a product without a bias; oneDNN 2.6's matrix product is up to twice as fast on AMX
- * as its inner product's gradient. */
+/* The gradient of the weights of a product without a bias; oneDNN 2.6's matrix product is up to
+ * twice as fast on AMX as its inner product's gradient. */
 static enum retort_status make_product_weights(struct dnn *dnn, const struct dnn_weighted *what,
                                                const_dnnl_primitive_attr_t attributes,
                                                struct dnn_primitive **made)
