@@ -3,15 +3,15 @@
 #
 #   bench/compare.sh [PAIR] [PRECISION] [ROUNDS]    resnet | vgg | mobilenet; f32 | bf16 | both; 3
 #
-# RETORT is the program (build/retort), PEER the PyTorch script: called with --pair, it prints one JSON
+# RETORT is the program (build/retort), PEER a PyTorch script: called with --pair, it prints one JSON
 # line per mode and configuration with the fields mode, type (float32 | bfloat16) and ms. The peer's
 # figure is its best configuration of the same precision in that round. Run it on a quiet machine.
 set -eu
 cd "$(dirname "$0")/.."
 pair=${1:-resnet} precisions=${2:-both} rounds=${3:-3}
 [ "$precisions" != both ] || precisions="f32 bf16"
-retort=${RETORT:-build/retort} peer=${PEER:-../shared/peers/torch_step.py}
-[ -f "$peer" ] || { echo "compare.sh: $peer: not there; set PEER" >&2; exit 1; }
+retort=${RETORT:-build/retort} peer=${PEER:?is not set: a PyTorch script is wanted}
+[ -f "$peer" ] || { echo "compare.sh: $peer: not there" >&2; exit 1; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for round in $(seq "$rounds"); do
