@@ -1,4 +1,4 @@
-/* onednn.h - oneDNN behind a thin layer; only onednn*.c include dnnl.h.
+/* onednn.h - oneDNN behind a thin layer; only the files onednn* include dnnl.h.
  *
  * What is made here (layouts, primitives) belongs to the `struct dnn` and goes with it. Primitives
  * are made once; operands are attached once the workspace is known; dnn_run then only executes.
